@@ -1,0 +1,50 @@
+//! One check: a [`Request`], a [`PolicySet`], a [`KeyRing`] and the time in, one [`Decided`] out.
+//!
+//! Pure: nothing in here waits, reads a clock, logs or counts. Whatever is not understood is denied.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `request` | what was asked, normalised once: host, path, query, headers, source |
+//! | `policy` | what is allowed, as compiled: policies, senders, floors |
+//! | `index` | which policy speaks for a host and a path |
+//! | `network` | address ranges |
+//! | `keys` | public keys, parsed once, and the one place that verifies a signature |
+//! | `token` | the strict parser of signed tokens |
+//! | `claims` | what a token says, measured against a policy and the time |
+//! | `credential` | the API key in a query or a header |
+//! | `sender` | one sender of a policy, all its checks in order of cost |
+//! | `verdict`, `reason` | what was decided and why |
+//! | `trace` | the steps that led there, for people |
+
+mod index;
+mod keys;
+mod network;
+mod policy;
+mod reason;
+mod request;
+mod time;
+mod trace;
+mod verdict;
+
+pub use index::{PolicySet, PolicySetParts};
+pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, KeySource, VerifyingKey};
+pub use network::RangeSet;
+pub use policy::{
+    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, Floor, Forward, Grants, HostPattern, Match, MethodRule, Mode, OnMismatch, PathPattern, Policy,
+    PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched,
+};
+pub use reason::{Class, Reason};
+pub use request::{Body, Header, Headers, Host, Path, RawRequest, Request, Target, Wire};
+pub use time::Now;
+pub use trace::{NoTrace, Step, StepOutcome, Trace};
+pub use verdict::{
+    About, Allow, AllowReason, Answer, Decided, Decision, Mutations, PendingAllow, ReuseAnswer, ReuseClaim, TokenFacts, Verdict, WantedKey,
+};
+
+/// Decides one request.
+///
+/// Takes the request, the policies, the fetched keys, the time and where to trace to; returns the verdict, or what has to be asked first.
+#[must_use]
+pub fn decide(_request: &Request<'_>, _policies: &PolicySet, _keys: &KeyRing, _now: Now, _trace: &mut impl Trace) -> Decided {
+    Decided::Final(Verdict::deny(Reason::Internal))
+}

@@ -1,0 +1,390 @@
+//! What is allowed, as compiled: the form in which policies are looked up and evaluated. Immutable and shared.
+//!
+//! Must not know how policies are written ([`crate::api`]) or how they got here ([`crate::compile`]).
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use super::{AlgorithmSet, KeySource, RangeSet};
+
+/// Which kind a policy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PolicyKind {
+    /// Namespaced, written by an application team.
+    CallbackPolicy,
+    /// Cluster-scoped, written by the operator.
+    ClusterCallbackPolicy,
+}
+
+/// Who a policy is, carried into every decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyId {
+    /// Its kind.
+    pub kind: PolicyKind,
+    /// Its namespace; empty for a cluster-scoped one.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// `metadata.uid`, or `kind/namespace/name` in files: what token reuse is counted under.
+    pub uid: Box<str>,
+    /// `namespace/name`, or `name` for a cluster-scoped one: what pins, logs and metrics say.
+    pub label: Box<str>,
+}
+
+impl PolicyId {
+    /// The id of a policy; `uid` as above.
+    #[must_use]
+    pub fn new(kind: PolicyKind, namespace: &str, name: &str, uid: &str) -> Self {
+        let label = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+        Self { kind, namespace: namespace.into(), name: name.into(), uid: uid.into(), label: label.into() }
+    }
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label)
+    }
+}
+
+/// Whether a policy's answer is enforced or only counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The answer stands.
+    #[default]
+    Enforce,
+    /// The request is allowed, and the answer it would have got is counted.
+    Shadow,
+}
+
+/// One policy that may hold a match slot.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Who it is.
+    pub id: Arc<PolicyId>,
+    /// Enforce or Shadow.
+    pub mode: Mode,
+    /// Which requests it speaks for.
+    pub matches: Match,
+    /// What it demands of them.
+    pub rules: Rules,
+}
+
+/// What a policy demands.
+#[derive(Clone, Debug)]
+pub enum Rules {
+    /// It cannot be read, or none of it is usable: every request it matches is `policy_invalid`.
+    Invalid {
+        /// What is wrong, for the operator.
+        problem: Box<str>,
+    },
+    /// A request must satisfy one of these senders.
+    Senders {
+        /// At least one.
+        senders: Box<[Sender]>,
+        /// What is done to the upstream request on allow.
+        forward: Arc<Forward>,
+    },
+}
+
+/// Which requests a policy or floor speaks for: any of the hosts **and** any of the paths.
+#[derive(Clone, Debug, Default)]
+pub struct Match {
+    /// The hosts.
+    pub hosts: Box<[HostPattern]>,
+    /// The paths; empty = every path.
+    pub paths: Box<[PathPattern]>,
+    /// The upstream routes without regard to case.
+    pub ignore_path_case: bool,
+}
+
+/// A host in `match.hosts`, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `callbacks.contoso.com`.
+    Exact(Box<str>),
+    /// `*.contoso.com`, kept as `contoso.com`: one or more labels before it.
+    Suffix(Box<str>),
+    /// `*`: every host (floors only).
+    Any,
+}
+
+/// A path in `match.paths` or in a sender's `paths`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PathPattern {
+    /// This path and no other.
+    Exact {
+        /// As written.
+        path: Box<str>,
+        /// In ASCII lower case.
+        folded: Box<str>,
+    },
+    /// This path and everything below it, by whole segments. Kept without a trailing slash; `/` is the empty string.
+    Prefix {
+        /// As written.
+        path: Box<str>,
+        /// In ASCII lower case.
+        folded: Box<str>,
+    },
+}
+
+impl PathPattern {
+    /// This path and no other.
+    #[must_use]
+    pub fn exact(path: &str) -> Self {
+        Self::Exact { path: path.into(), folded: path.to_ascii_lowercase().into() }
+    }
+
+    /// This path and everything below it; a trailing slash does not matter.
+    #[must_use]
+    pub fn prefix(path: &str) -> Self {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        Self::Prefix { path: path.into(), folded: path.to_ascii_lowercase().into() }
+    }
+}
+
+/// One sender of a policy.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Its name, unique in the policy.
+    pub name: Arc<str>,
+    /// The paths it is good for; empty = all of the policy's.
+    pub paths: Box<[PathPattern]>,
+    /// The methods it takes.
+    pub methods: MethodRule,
+    /// What it demands, or what is wrong with it (then it answers `policy_invalid`).
+    pub checks: Result<SenderChecks, Box<str>>,
+}
+
+/// Which methods a sender takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MethodRule {
+    /// Any.
+    Any,
+    /// One of these.
+    OneOf(Box<[Box<str>]>),
+    /// `GET` with a WebSocket upgrade (RFC 6455; over HTTP/2 RFC 8441).
+    WebSocketUpgrade,
+}
+
+/// All that one sender demands; every part must pass.
+#[derive(Clone, Debug)]
+pub struct SenderChecks {
+    /// Where it may come from.
+    pub sources: Option<SourceRule>,
+    /// The API key it must carry.
+    pub api_key: Option<ApiKeyRule>,
+    /// The token it must carry; `None` for `NoToken`.
+    pub token: Option<TokenRule>,
+}
+
+/// What happens to a request from outside the ranges, or from nobody knows where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMismatch {
+    /// Refused.
+    Deny,
+    /// Counted.
+    Observe,
+}
+
+/// The addresses a sender may come from: any of the sets.
+#[derive(Clone, Debug)]
+pub struct SourceRule {
+    /// Named sets and the inline ranges.
+    pub ranges: Box<[Arc<RangeSet>]>,
+    /// What happens outside of them.
+    pub on_mismatch: OnMismatch,
+}
+
+/// Where an API key travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiKeyCarrier {
+    /// In this query parameter.
+    Query(Arc<str>),
+    /// In this header, lower case.
+    Header(Arc<str>),
+}
+
+/// The API key a sender must carry.
+#[derive(Clone)]
+pub struct ApiKeyRule {
+    /// Where.
+    pub carrier: ApiKeyCarrier,
+    /// SHA-256 digests of the active keys; any one matches. At least one.
+    pub digests: Box<[[u8; 32]]>,
+    /// Whether it is taken out of the upstream request where the proxy can.
+    pub strip: bool,
+}
+
+impl fmt::Debug for ApiKeyRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeyRule").field("carrier", &self.carrier).field("digests", &self.digests.len()).field("strip", &self.strip).finish()
+    }
+}
+
+/// What is done about a token that was used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReuseMode {
+    /// Nothing, and nothing is remembered.
+    Allow,
+    /// It is counted.
+    Observe,
+    /// It is refused.
+    Deny,
+}
+
+/// What a token sender demands of its token.
+#[derive(Clone, Debug)]
+pub struct TokenRule {
+    /// `iss`, byte for byte.
+    pub issuer: Box<str>,
+    /// `aud`: one of these.
+    pub audiences: Audiences,
+    /// Whose keys.
+    pub keys: KeySource,
+    /// Which algorithms.
+    pub algorithms: AlgorithmSet,
+    /// Tolerated difference of the two clocks, in milliseconds.
+    pub clock_skew_ms: i64,
+    /// Longest life of a token, in milliseconds; `None` = no cap.
+    pub max_lifetime_ms: Option<i64>,
+    /// A token with neither `iat` nor `nbf` is refused.
+    pub require_issued_at: bool,
+    /// What is done about reuse.
+    pub reuse: ReuseMode,
+}
+
+/// The audiences that make a token ours. GUIDs are compared without regard to case.
+#[derive(Clone, Debug, Default)]
+pub struct Audiences(HashMap<Box<str>, Audience>);
+
+/// One audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    /// As configured: what `forward` passes on.
+    pub value: Arc<str>,
+    /// The operator's name for it (`audiencesFrom`), if any.
+    pub name: Option<Arc<str>>,
+}
+
+impl Audiences {
+    /// The set of these audiences.
+    pub fn new(audiences: impl IntoIterator<Item = Audience>) -> Self {
+        Self(audiences.into_iter().map(|audience| (canonical_audience(&audience.value).into(), audience)).collect())
+    }
+
+    /// The configured audience that `audience`, from a token, equals.
+    #[must_use]
+    pub fn find(&self, audience: &str) -> Option<&Audience> {
+        match self.0.get(audience) {
+            Some(found) if !is_guid(audience) || found.value.as_ref() == audience => Some(found),
+            _ if is_guid(audience) => self.0.get(audience.to_ascii_lowercase().as_str()),
+            _ => None,
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn canonical_audience(audience: &str) -> String {
+    if is_guid(audience) { audience.to_ascii_lowercase() } else { audience.to_owned() }
+}
+
+/// Whether `text` is a GUID in its 8-4-4-4-12 form.
+pub(crate) fn is_guid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// What is done to the upstream request on allow.
+#[derive(Clone, Debug, Default)]
+pub struct Forward {
+    /// Header name (lower case) and the claim it carries.
+    pub headers: Box<[(Arc<str>, Box<str>)]>,
+    /// Headers always removed: underscore aliases of the names above, `authorization` under `Remove`, header API keys to strip.
+    pub remove: Box<[Arc<str>]>,
+    /// Query parameters always removed: the API keys to strip, of all senders.
+    pub strip_query: Box<[Arc<str>]>,
+}
+
+/// A floor: a `ClusterCallbackPolicy` with `applies: Always`.
+#[derive(Clone, Debug)]
+pub struct Floor {
+    /// Who it is.
+    pub id: Arc<PolicyId>,
+    /// A Shadow floor only counts.
+    pub mode: Mode,
+    /// Which requests it speaks for.
+    pub matches: Match,
+    /// Where those may come from, or what is wrong with it (then it answers `policy_invalid`).
+    pub sources: Result<SourceRule, Box<str>>,
+}
+
+/// What happens to a request that no policy covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Unmatched {
+    /// 403 `no_policy`.
+    #[default]
+    Deny,
+    /// 503 `no_policy`, for Event Grid, which drops what is refused.
+    Unavailable,
+    /// Allowed, if no policy claims the host.
+    Allow,
+}
+
+/// Which namespaces may speak for which hosts.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    exact: HashMap<Box<str>, Vec<Box<str>>>,
+    suffix: HashMap<Box<str>, Vec<Box<str>>>,
+}
+
+impl Grants {
+    /// Lets `namespace` speak for `host`; equal grants unite. `HostPattern::Any` grants nothing.
+    pub fn add(&mut self, host: &HostPattern, namespace: &str) {
+        let namespaces = match host {
+            HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default(),
+            HostPattern::Suffix(suffix) => self.suffix.entry(suffix.clone()).or_default(),
+            HostPattern::Any => return,
+        };
+        if !namespaces.iter().any(|known| **known == *namespace) {
+            namespaces.push(namespace.into());
+        }
+    }
+
+    /// Whether the most specific grant that covers `host` (a request's own) names `namespace`.
+    #[must_use]
+    pub fn permits(&self, host: &str, namespace: &str) -> bool {
+        let most_specific = self.exact.get(host).or_else(|| suffixes(host).find_map(|suffix| self.suffix.get(suffix)));
+        most_specific.is_some_and(|namespaces| namespaces.iter().any(|named| **named == *namespace))
+    }
+
+    /// Whether the most specific grant that covers all of `pattern` names `namespace`.
+    #[must_use]
+    pub fn permits_pattern(&self, pattern: &HostPattern, namespace: &str) -> bool {
+        match pattern {
+            HostPattern::Exact(host) => self.permits(host, namespace),
+            HostPattern::Suffix(suffix) => {
+                let most_specific = self.suffix.get(suffix.as_ref()).or_else(|| suffixes(suffix).find_map(|wider| self.suffix.get(wider)));
+                most_specific.is_some_and(|namespaces| namespaces.iter().any(|named| **named == *namespace))
+            }
+            HostPattern::Any => false,
+        }
+    }
+}
+
+/// What is left of a host after its first label, after its second, and so on: `a.b.c` gives `b.c`, `c`.
+pub(crate) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(host.split_once('.').map(|(_, rest)| rest), |rest| rest.split_once('.').map(|(_, rest)| rest))
+}

@@ -1,0 +1,401 @@
+//! What was asked, normalised once: the listener hands over the raw parts, and everything after this file works on one unambiguous form.
+//!
+//! Must not know: which proxy asked (beyond what its wire can carry), and any policy.
+
+use std::{borrow::Cow, net::IpAddr, time::Instant};
+
+use super::Reason;
+
+/// Longest request target that is read, in bytes.
+const MAX_TARGET: usize = 16 * 1024;
+/// Longest method that is read, in bytes.
+const MAX_METHOD: usize = 32;
+/// Longest host name, in bytes (RFC 1035).
+const MAX_HOST: usize = 253;
+
+/// Over which wire the question came: what the proxy behind it can show and can relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wire {
+    /// Envoy's gRPC service: everything is visible, an answer at the edge and query changes are possible.
+    Grpc,
+    /// nginx `auth_request`.
+    Nginx,
+    /// Envoy's `http_service`.
+    Envoy,
+}
+
+impl Wire {
+    /// Every wire.
+    pub const ALL: &'static [Self] = &[Self::Grpc, Self::Nginx, Self::Envoy];
+
+    /// The metric label and log field.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
+        }
+    }
+
+    /// Whether the proxy strips `Upgrade`, so that an upgrade shows by its `Sec-WebSocket-*` headers alone.
+    #[must_use]
+    pub const fn strips_upgrade(self) -> bool {
+        match self {
+            Self::Grpc => false,
+            Self::Nginx | Self::Envoy => true,
+        }
+    }
+
+    /// Whether a 2xx answer with a body can be given to the client in the upstream's place.
+    #[must_use]
+    pub const fn answers_at_edge(self) -> bool {
+        match self {
+            Self::Grpc => true,
+            Self::Nginx | Self::Envoy => false,
+        }
+    }
+}
+
+/// What the proxy sent of the request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// Nothing: the proxy does not send bodies.
+    Absent,
+    /// The beginning only.
+    Partial(&'a [u8]),
+    /// All of it.
+    Complete(&'a [u8]),
+}
+
+/// A header as a credential has to be read: more than one is never the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header<'a> {
+    /// Not there.
+    Absent,
+    /// There once.
+    One(&'a [u8]),
+    /// There more than once, or joined by a comma on a wire that joins.
+    Many,
+}
+
+/// The request's headers: names in lower case, pseudo-headers left out, in wire order.
+#[derive(Clone, Debug, Default)]
+pub struct Headers<'a> {
+    entries: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
+    joined: bool,
+}
+
+impl<'a> Headers<'a> {
+    /// No headers yet. `joined`: the wire joins repeated headers with a comma (Envoy's `headers` map).
+    #[must_use]
+    pub fn new(joined: bool) -> Self {
+        Self { entries: Vec::with_capacity(24), joined }
+    }
+
+    /// Adds one header; the name is lower-cased if it is not yet.
+    pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
+        let mut name = name.into();
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            name = Cow::Owned(name.to_ascii_lowercase());
+        }
+        self.entries.push((name, value.into()));
+    }
+
+    /// The header of this lower-case name, for a credential or anything else of which there may be only one.
+    #[must_use]
+    pub fn one(&self, name: &str) -> Header<'_> {
+        let mut values = self.entries.iter().filter(|(entry, _)| entry == name).map(|(_, value)| value.as_ref());
+        match (values.next(), values.next()) {
+            (None, _) => Header::Absent,
+            (Some(value), None) if !(self.joined && value.contains(&b',')) => Header::One(value),
+            _ => Header::Many,
+        }
+    }
+
+    /// Every value of this lower-case name, in wire order; joined ones as they came.
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s [u8]> {
+        self.entries.iter().filter(move |(entry, _)| entry == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// Every name and value, in wire order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.entries.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+}
+
+/// The parts of a request as a listener took them from its wire, before anything is believed.
+#[derive(Clone, Debug)]
+pub struct RawRequest<'a> {
+    /// When it arrived, on the monotonic clock.
+    pub arrived: Instant,
+    /// Over which wire.
+    pub wire: Wire,
+    /// The client's method.
+    pub method: &'a [u8],
+    /// The authority the proxy routes by; `None` if there was none.
+    pub host: Option<&'a [u8]>,
+    /// The request target with its query, undecoded.
+    pub target: &'a [u8],
+    /// The client's headers.
+    pub headers: Headers<'a>,
+    /// The client's address, canonical (no IPv4-mapped form); `None` if unknown.
+    pub source: Option<IpAddr>,
+    /// What the proxy sent of the body.
+    pub body: Body<'a>,
+    /// The policy the operator pinned for this route, `namespace/name`.
+    pub pin: Option<Cow<'a, str>>,
+    /// The proxy's own id of this request, the same on a retried check; `None` where the wire has none.
+    pub id: Option<Cow<'a, str>>,
+}
+
+/// A request whose host is one host. Its path may still be ambiguous: whether that matters depends on who claims the host.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// When it arrived, on the monotonic clock.
+    pub arrived: Instant,
+    /// Over which wire.
+    pub wire: Wire,
+    /// The method, printable ASCII, case kept (methods are case-sensitive, RFC 9110).
+    pub method: &'a str,
+    /// The host, normalised.
+    pub host: Host<'a>,
+    /// Path and query.
+    pub target: Target<'a>,
+    /// The headers.
+    pub headers: &'a Headers<'a>,
+    /// The client's address, if known.
+    pub source: Option<IpAddr>,
+    /// The body, as far as it was sent.
+    pub body: Body<'a>,
+    /// The pinned policy, `namespace/name`.
+    pub pin: Option<&'a str>,
+    /// The proxy's id of the request.
+    pub id: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// Normalises `raw`.
+    ///
+    /// # Errors
+    /// `malformed_request` for an unreadable method or an oversized target, `ambiguous_host` for a host that is not exactly one host.
+    pub fn new(raw: &'a RawRequest<'a>) -> Result<Self, Reason> {
+        let method = parse_method(raw.method)?;
+        if raw.target.len() > MAX_TARGET {
+            return Err(Reason::MalformedRequest);
+        }
+        let host = Host::parse(raw.host.ok_or(Reason::AmbiguousHost)?).ok_or(Reason::AmbiguousHost)?;
+        let target = Target::parse(raw.target, &host)?;
+        Ok(Self {
+            arrived: raw.arrived,
+            wire: raw.wire,
+            method,
+            host,
+            target,
+            headers: &raw.headers,
+            source: raw.source,
+            body: raw.body,
+            pin: raw.pin.as_deref(),
+            id: raw.id.as_deref(),
+        })
+    }
+}
+
+/// RFC 9110 section 5.6.2: a method is a token.
+fn parse_method(method: &[u8]) -> Result<&str, Reason> {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    if method.is_empty() || method.len() > MAX_METHOD || !method.iter().all(token) {
+        return Err(Reason::MalformedRequest);
+    }
+    std::str::from_utf8(method).map_err(|_| Reason::MalformedRequest)
+}
+
+/// A host in lower case, without port and without a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host<'a>(Cow<'a, str>);
+
+impl<'a> Host<'a> {
+    /// Reads an authority: `name[.][:port]` or `[v6][:port]`. `None` when it is not exactly one host.
+    #[must_use]
+    pub fn parse(authority: &'a [u8]) -> Option<Self> {
+        let authority = std::str::from_utf8(authority).ok()?;
+        let name = strip_port(authority)?;
+        let name = if name.starts_with('[') { name } else { name.strip_suffix('.').unwrap_or(name) };
+        let sound = if let Some(literal) = name.strip_prefix('[') {
+            literal.strip_suffix(']').is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok())
+        } else {
+            name.len() <= MAX_HOST && name.split('.').all(is_label)
+        };
+        sound.then(|| Self(fold(name)))
+    }
+
+    /// The host's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Cuts off `:port`. `None` for an empty or non-numeric port.
+fn strip_port(authority: &str) -> Option<&str> {
+    let after_literal = authority.rfind(']').map_or(0, |end| end + 1);
+    let Some(colon) = authority.get(after_literal..)?.find(':') else { return Some(authority) };
+    let (name, port) = authority.split_at_checked(after_literal + colon)?;
+    let port = port.strip_prefix(':')?;
+    (!port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// ASCII lower case, without a copy where nothing changes.
+fn fold(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) }
+}
+
+/// Path and query of a request.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// The path, or what makes it ambiguous.
+    pub path: Result<Path<'a>, &'static str>,
+    /// The query without its `?`, undecoded.
+    pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Target<'a> {
+    /// Splits a request target. An absolute form (RFC 9112 section 3.2.2) must name the same host.
+    fn parse(target: &'a [u8], host: &Host<'_>) -> Result<Self, Reason> {
+        let target = match target.first() {
+            Some(b'/') | None => target,
+            Some(_) => strip_origin(target, host)?,
+        };
+        let mut parts = target.splitn(2, |byte| *byte == b'?');
+        let path = parts.next().unwrap_or_default();
+        let query = parts.next();
+        if query.is_some_and(|query| query.iter().any(|byte| *byte == b'#' || *byte < 0x20 || *byte == 0x7f)) {
+            return Ok(Self { path: Err("a `#` or a control character in the query"), query });
+        }
+        Ok(Self { path: Path::parse(path), query })
+    }
+}
+
+/// Takes `scheme://authority` off an absolute-form target.
+fn strip_origin<'a>(target: &'a [u8], host: &Host<'_>) -> Result<&'a [u8], Reason> {
+    let Some(scheme_end) = target.windows(3).position(|window| window == b"://") else {
+        return Ok(target); // `*` or an authority: the path rules refuse it
+    };
+    let rest = target.get(scheme_end + 3..).unwrap_or_default();
+    let authority_end = rest.iter().position(|byte| *byte == b'/' || *byte == b'?').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(authority_end).unwrap_or((rest, &[]));
+    match Host::parse(authority) {
+        Some(named) if named == *host => Ok(path),
+        _ => Err(Reason::AmbiguousHost),
+    }
+}
+
+/// A path that every upstream reads alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path<'a> {
+    text: &'a str,
+    folded: Cow<'a, str>,
+}
+
+impl<'a> Path<'a> {
+    /// Checks a path, up to its `?`.
+    ///
+    /// # Errors
+    /// What makes it ambiguous, in words for the operator.
+    pub fn parse(path: &'a [u8]) -> Result<Self, &'static str> {
+        let text = std::str::from_utf8(path).map_err(|_| "bytes that are not UTF-8")?;
+        if !text.starts_with('/') {
+            return Err("a path that does not start with `/`");
+        }
+        let mut bytes = path.iter().copied().enumerate();
+        let mut encoded_utf8 = false;
+        while let Some((at, byte)) = bytes.next() {
+            match byte {
+                b'\\' => return Err("a backslash"),
+                b';' => return Err("a `;`"),
+                b'#' => return Err("a `#`"),
+                b'/' if path.get(at + 1) == Some(&b'/') => return Err("an empty segment (`//`)"),
+                b'/' if is_dot_segment(path.get(at + 1..).unwrap_or_default()) => return Err("a dot segment"),
+                0..=0x20 | 0x7f => return Err("a control character or a space"),
+                b'%' => {
+                    let decoded = decode_pair(path.get(at + 1..).unwrap_or_default()).ok_or("a `%` without two hexadecimal digits")?;
+                    check_encoded(decoded, path.get(at + 3..).unwrap_or_default())?;
+                    encoded_utf8 |= decoded >= 0x80;
+                    bytes.nth(1);
+                }
+                _ => {}
+            }
+        }
+        if encoded_utf8 {
+            let decoded = String::from_utf8(percent_decode(path)).map_err(|_| "encoded bytes that are not UTF-8")?;
+            if decoded.chars().any(char::is_control) {
+                return Err("an encoded control character");
+            }
+        } else if text.chars().any(char::is_control) {
+            return Err("a control character or a space");
+        }
+        Ok(Self { text, folded: fold(text) })
+    }
+
+    /// The path as it came.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.text
+    }
+
+    /// The path in ASCII lower case.
+    #[must_use]
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+/// Whether what follows a `/` is a `.` or `..` segment.
+fn is_dot_segment(rest: &[u8]) -> bool {
+    let segment = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+    segment == b"." || segment == b".."
+}
+
+/// Refuses an encoding of anything that upstreams decode before or after they route.
+fn check_encoded(decoded: u8, rest: &[u8]) -> Result<(), &'static str> {
+    match decoded {
+        b'/' | b'\\' => Err("an encoded slash or backslash"),
+        b'.' => Err("an encoded dot"),
+        b';' | b'#' => Err("an encoded `;` or `#`"),
+        b'%' if decode_pair(rest).is_some() => Err("a double encoding"),
+        0..=0x1f | 0x7f => Err("an encoded control character"),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => Err("an encoded letter, digit, `-`, `_` or `~`"),
+        _ => Ok(()),
+    }
+}
+
+/// The byte that the two hexadecimal digits at the start of `digits` stand for.
+fn decode_pair(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let (high, low) = (digits.first().and_then(digit)?, digits.get(1).and_then(digit)?);
+    u8::try_from(high * 16 + low).ok()
+}
+
+/// Percent-decodes; a `%` without two digits stays, and so does `+`.
+#[must_use]
+pub(crate) fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match (byte, decode_pair(text.get(at + 1..).unwrap_or_default())) {
+            (b'%', Some(value)) => {
+                decoded.push(value);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}

@@ -1,0 +1,231 @@
+//! What was decided. A verdict cannot be built without saying allow, deny or answer, and an allow that still waits for something is
+//! another type, so that no listener can render it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{KeySetId, PolicyId, Reason, ReuseMode};
+
+/// What [`super::decide`] came to.
+#[derive(Debug)]
+pub enum Decided {
+    /// This.
+    Final(Verdict),
+    /// One bounded refetch of a key set may change the answer; decide again after it.
+    NeedsKey(WantedKey),
+    /// Allow, once the token is known not to have been used.
+    NeedsReuse(PendingAllow),
+}
+
+/// A key that the issuer may have published since its keys were last fetched.
+#[derive(Debug)]
+pub struct WantedKey {
+    /// The set to fetch.
+    pub key_set: Arc<KeySetId>,
+    /// The answer if it cannot be fetched in time.
+    pub otherwise: Verdict,
+}
+
+/// A final answer and what led to it.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The answer.
+    pub decision: Decision,
+    /// Who gave it, about what: for the log and the metrics, never for the client.
+    pub about: About,
+}
+
+/// The answer itself.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Let it pass.
+    Allow(Allow),
+    /// Refuse it, or say that nothing can be decided now.
+    Deny(Reason),
+    /// Answer the client in the upstream's place (an Event Grid handshake).
+    Answer(Answer),
+}
+
+/// Why a request is allowed, when it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowReason {
+    /// A sender's demands are met.
+    Allowed,
+    /// No policy claims the host, and `--unmatched allow` lets such requests by.
+    Unmatched,
+    /// The policy is in Shadow: this is the answer that would have been given.
+    Shadowed(Reason),
+}
+
+/// An allow and what is done to the upstream request.
+#[derive(Clone, Debug)]
+pub struct Allow {
+    /// Why.
+    pub reason: AllowReason,
+    /// What is changed.
+    pub mutations: Mutations,
+}
+
+/// What is changed in the upstream request. No name is both set and removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mutations {
+    /// Headers to overwrite or add: lower-case name and value.
+    pub set_headers: Vec<(Arc<str>, Arc<str>)>,
+    /// Headers to remove, lower case.
+    pub remove_headers: Vec<Arc<str>>,
+    /// Query parameters to remove.
+    pub strip_query: Vec<Arc<str>>,
+}
+
+/// An answer given at the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Headers of the answer; its status is 200.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What a decision was about.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The policy that answered, if any.
+    pub policy: Option<Arc<PolicyId>>,
+    /// The sender that allowed, or whose refusal is reported.
+    pub sender: Option<Arc<str>>,
+    /// What the token said, as far as it was read.
+    pub token: Option<TokenFacts>,
+    /// Whether the token's signature was verified.
+    pub verified: bool,
+    /// The sender that allowed lists other ranges than the source lies in (`onMismatch: Observe`).
+    pub source_mismatch: bool,
+    /// The token was used before (`tokenReuse: Observe`).
+    pub token_reused: bool,
+    /// A private address was measured against public ranges: a load balancer may hide the client.
+    pub hidden_client: Option<IpAddr>,
+    /// Shadow floors that would have refused.
+    pub shadow_floors: Vec<(Arc<PolicyId>, Reason)>,
+}
+
+/// What a token says of itself; believed only when the signature was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenFacts {
+    /// `iss`.
+    pub issuer: Option<Box<str>>,
+    /// The matched audience, else the first one.
+    pub audience: Option<Box<str>>,
+    /// `kid`.
+    pub kid: Option<Box<str>>,
+}
+
+impl Verdict {
+    /// A denial about nothing in particular.
+    #[must_use]
+    pub fn deny(reason: Reason) -> Self {
+        Self { decision: Decision::Deny(reason), about: About::default() }
+    }
+
+    /// The reason of a denial; `None` for an allow or an answer.
+    #[must_use]
+    pub fn denied(&self) -> Option<Reason> {
+        match self.decision {
+            Decision::Deny(reason) => Some(reason),
+            Decision::Allow(_) | Decision::Answer(_) => None,
+        }
+    }
+
+    /// The `decision` label: `allowed`, `denied`, `shadow_denied` or `handshake`.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match &self.decision {
+            Decision::Allow(Allow { reason: AllowReason::Shadowed(_), .. }) => "shadow_denied",
+            Decision::Allow(_) => "allowed",
+            Decision::Deny(_) => "denied",
+            Decision::Answer(_) => "handshake",
+        }
+    }
+
+    /// The `reason` label: a reason's code, `allowed` or `unmatched`.
+    #[must_use]
+    pub fn reason_label(&self) -> &'static str {
+        match &self.decision {
+            Decision::Allow(allow) => match allow.reason {
+                AllowReason::Allowed => "allowed",
+                AllowReason::Unmatched => "unmatched",
+                AllowReason::Shadowed(reason) => reason.code(),
+            },
+            Decision::Deny(reason) => reason.code(),
+            Decision::Answer(_) => "allowed",
+        }
+    }
+}
+
+/// A token that would be spent by an allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReuseClaim {
+    /// SHA-256 over policy uid, key set and `header.payload`.
+    pub key: [u8; 32],
+    /// Until when it must be remembered (`exp` + skew), in milliseconds since the Unix epoch.
+    pub expires_ms: i64,
+    /// The policy it counts for.
+    pub policy: Arc<PolicyId>,
+    /// Observe or Deny.
+    pub mode: ReuseMode,
+    /// The proxy's request id: the same id again is a retried check, not reuse.
+    pub request_id: Option<Box<str>>,
+}
+
+/// What the reuse store says of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReuseAnswer {
+    /// Never seen before; now remembered.
+    First,
+    /// Seen before.
+    Reused,
+    /// Not seen, but there is no room to remember it.
+    Full,
+    /// The store did not answer in time.
+    Unknown,
+}
+
+/// An allow that waits for the reuse store.
+#[derive(Debug)]
+pub struct PendingAllow {
+    pub(super) claim: ReuseClaim,
+    pub(super) allowed: Verdict,
+    /// What becomes of a refusal: a policy in Shadow allows all the same, with identity headers removed.
+    pub(super) shadow: Option<Mutations>,
+}
+
+impl PendingAllow {
+    /// What to ask the store.
+    #[must_use]
+    pub const fn claim(&self) -> &ReuseClaim {
+        &self.claim
+    }
+
+    /// The final verdict.
+    #[must_use]
+    pub fn resolve(self, answer: ReuseAnswer) -> Verdict {
+        let Self { claim, mut allowed, shadow } = self;
+        let refusal = match (answer, claim.mode) {
+            (ReuseAnswer::First, _) => None,
+            (ReuseAnswer::Reused, ReuseMode::Deny) => Some(Reason::TokenReused),
+            (ReuseAnswer::Reused, ReuseMode::Observe | ReuseMode::Allow) => {
+                allowed.about.token_reused = true;
+                None
+            }
+            // FAIL-CLOSED: a token that cannot be remembered is not allowed where reuse is denied.
+            (ReuseAnswer::Full, ReuseMode::Deny) => Some(Reason::Overloaded),
+            (ReuseAnswer::Unknown, ReuseMode::Deny) => Some(Reason::ReuseUnknown),
+            (ReuseAnswer::Full | ReuseAnswer::Unknown, ReuseMode::Observe | ReuseMode::Allow) => None,
+        };
+        let Some(reason) = refusal else { return allowed };
+        let Verdict { about, .. } = allowed;
+        // `overloaded` is never shadowed.
+        let decision = match shadow {
+            Some(mutations) if reason != Reason::Overloaded => Decision::Allow(Allow { reason: AllowReason::Shadowed(reason), mutations }),
+            _ => Decision::Deny(reason),
+        };
+        Verdict { decision, about }
+    }
+}

@@ -1,0 +1,37 @@
+//! Ringfence: external authorization for Azure Communication Services callbacks.
+//!
+//! Two straight paths go through this crate.
+//!
+//! **One check**: [`listen`] turns the wire into one [`RawRequest`](ringfence_core::decide::RawRequest) → [`check`] takes one snapshot of
+//! policies and one of keys → [`decide`](ringfence_core::decide::decide) (pure) returns what it came to → [`check`] asks for a key or spends
+//! a token where that is wanted, then counts and logs the verdict once → the listener renders it.
+//!
+//! **One change of configuration**: [`source`] keeps a set of objects → [`compile`](ringfence_core::compile::compile) turns the whole set
+//! into policies and one report per object → the snapshot is swapped.
+//!
+//! | room | what it knows |
+//! |---|---|
+//! | [`cli`] | one file per command; wires everything together |
+//! | [`settings`] | flags, environment and settings file, one name for each |
+//! | [`source`] | a folder of YAML → objects with positions; live reload |
+//! | [`ranges`] | the built-in source ranges |
+//! | [`keys`] | the guarded fetch, and one keeper task per key set |
+//! | [`reuse`] | tokens that were seen before |
+//! | [`check`] | the async shell around `decide`: deadline, overload, counting |
+//! | [`listen`] | gRPC, HTTP dialects, health and metrics; TLS; client addresses |
+//! | [`telemetry`] | metrics, the decision log, tracing |
+//! | [`clock`], [`ready`] | the time that decisions are taken at; whether to send traffic here |
+//! | [`issuer`] | an embedded issuer that imitates Microsoft's, for `demo`, `token` and tests |
+
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod issuer;
+pub mod keys;
+pub mod listen;
+pub mod ranges;
+pub mod ready;
+pub mod reuse;
+pub mod settings;
+pub mod source;
+pub mod telemetry;
