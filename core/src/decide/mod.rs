@@ -8,6 +8,7 @@
 //! | `policy` | what is allowed, as compiled: policies, senders, floors |
 //! | `index` | which policy speaks for a host and a path |
 //! | `network` | address ranges |
+//! | `jwks` | the reader of key sets, key by key |
 //! | `keys` | public keys, parsed once, and the one place that verifies a signature |
 //! | `token` | the strict parser of signed tokens |
 //! | `claims` | what a token says, measured against a policy and the time |
@@ -17,6 +18,7 @@
 //! | `trace` | the steps that led there, for people |
 
 mod index;
+mod jwks;
 mod keys;
 mod network;
 mod policy;
@@ -27,6 +29,7 @@ mod trace;
 mod verdict;
 
 pub use index::{PolicySet, PolicySetParts};
+pub use jwks::{JwksError, KeySetReading, MAX_JWKS, MAX_KEYS, RejectedKey, read_key_set};
 pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, KeySource, VerifyingKey};
 pub use network::RangeSet;
 pub use policy::{
