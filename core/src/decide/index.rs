@@ -1,13 +1,17 @@
-//! Which policy speaks for a host and a path.
+//! Which policy speaks for a host and a path: exact host before the longest wildcard, then exact path before the longest prefix.
+//!
+//! Paths are looked up case-folded, since every exact match is a folded match as well; the caller then learns whether case mattered.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Floor, Grants, Policy, Unmatched};
+use super::{Floor, Grants, HostPattern, Mode, Path, PathPattern, Policy, PolicyId, Unmatched, policy::suffixes};
 
 /// Everything the live path looks up, immutable: built by `compile`, swapped as a whole.
 #[derive(Debug, Default)]
 pub struct PolicySet {
     parts: PolicySetParts,
+    holders: HostTable,
+    fallbacks: HostTable,
     pins: HashMap<Box<str>, Arc<Policy>>,
 }
 
@@ -24,24 +28,266 @@ pub struct PolicySetParts {
     pub floors: Vec<Floor>,
     /// Who may speak for which host; `None` = host ownership is off.
     pub grants: Option<Grants>,
-    /// Namespaces of policies whose `match` cannot be read. Under grants they claim the hosts granted to their namespace, without grants every host.
-    pub unreadable: Vec<Box<str>>,
+    /// Policies whose `match` cannot be read. Under grants they claim the hosts granted to their namespace, without grants every host.
+    pub unreadable: Vec<Arc<PolicyId>>,
     /// What happens where no policy matches.
     pub unmatched: Unmatched,
     /// The hash of the configuration this was compiled from (low 48 bits are shown as a metric).
     pub config_hash: u64,
 }
 
+/// What a lookup by host and path found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Selection<'p> {
+    /// This policy.
+    Policy(&'p Arc<Policy>),
+    /// No policy.
+    Nothing,
+    /// One policy for the path as written, another for the same path in another case.
+    CaseMatters,
+}
+
 impl PolicySet {
     /// Indexes `parts`.
     #[must_use]
     pub fn new(parts: PolicySetParts) -> Self {
-        Self { parts, pins: HashMap::new() }
+        let pins = parts.holders.iter().chain(&parts.pinnable).map(|policy| (policy.id.label.clone(), Arc::clone(policy))).collect();
+        Self { holders: HostTable::new(&parts.holders), fallbacks: HostTable::new(&parts.fallbacks), pins, parts }
     }
 
     /// What it was made of.
     #[must_use]
     pub fn parts(&self) -> &PolicySetParts {
         &self.parts
+    }
+
+    /// The policy that an operator's pin `namespace/name` names, if it exists.
+    pub(super) fn pinned(&self, pin: &str) -> Option<&Arc<Policy>> {
+        self.pins.get(pin)
+    }
+
+    /// Whether `policy` may speak for `host`: cluster-scoped ones always, others if the most specific grant says so.
+    pub(super) fn permits(&self, policy: &Policy, host: &str) -> bool {
+        match &self.parts.grants {
+            Some(grants) if !policy.id.namespace.is_empty() => grants.permits(host, &policy.id.namespace),
+            Some(_) | None => true,
+        }
+    }
+
+    /// The most specific policy for `host` and `path`, a Fallback only where no `CallbackPolicy` matches.
+    pub(super) fn select<'p>(&'p self, host: &str, path: &Path<'_>) -> Selection<'p> {
+        let mut folded = None;
+        for candidate in self.candidates(host, path) {
+            let exact = candidate.pattern.matches(path.as_str());
+            let first = *folded.get_or_insert(&candidate.policy);
+            if exact || first.matches.ignore_path_case {
+                // What the exact case selects, unless the folded winner takes any case.
+                let same = Arc::ptr_eq(first, &candidate.policy) || first.matches.ignore_path_case;
+                return if same { Selection::Policy(first) } else { Selection::CaseMatters };
+            }
+        }
+        if folded.is_some() { Selection::CaseMatters } else { Selection::Nothing }
+    }
+
+    /// Every policy that matches `host` and the folded `path` and may speak for the host, most specific first.
+    fn candidates<'p, 'r>(&'p self, host: &'r str, path: &'r Path<'r>) -> impl Iterator<Item = &'p Entry> {
+        [&self.holders, &self.fallbacks]
+            .into_iter()
+            .flat_map(move |table| table.tables(host))
+            .flat_map(move |table| table.matching(path.folded()))
+            .filter(move |entry| self.permits(&entry.policy, host))
+    }
+
+    /// Every policy that claims `host`, some of them more than once.
+    pub(super) fn claimants<'p, 'r>(&'p self, host: &'r str) -> impl Iterator<Item = &'p Arc<Policy>> {
+        [&self.holders, &self.fallbacks]
+            .into_iter()
+            .flat_map(move |table| table.tables(host))
+            .flat_map(|table| table.0.iter().map(|entry| &entry.policy))
+            .filter(move |policy| self.permits(policy, host))
+    }
+
+    /// Whether a policy that cannot be read may be one for `host`.
+    pub(super) fn unreadable_claims(&self, host: &str) -> bool {
+        self.parts.unreadable.iter().any(|id| match &self.parts.grants {
+            Some(grants) => grants.permits(host, &id.namespace),
+            None => true,
+        })
+    }
+
+    /// Whether every policy that claims `host` is in Shadow, and there is one.
+    pub(super) fn is_shadowed(&self, host: &str) -> bool {
+        let mut claimants = self.claimants(host).peekable();
+        claimants.peek().is_some() && claimants.all(|policy| policy.mode == Mode::Shadow) && !self.unreadable_claims(host)
+    }
+
+    /// The floors that cover `host`, whatever their paths.
+    pub(super) fn floors<'p, 'r>(&'p self, host: &'r str) -> impl Iterator<Item = &'p Floor> {
+        self.parts.floors.iter().filter(move |floor| floor.matches.hosts.iter().any(|pattern| pattern.matches(host)))
+    }
+}
+
+/// The policies of one scope by host.
+#[derive(Debug, Default)]
+struct HostTable {
+    exact: HashMap<Box<str>, PathTable>,
+    suffix: HashMap<Box<str>, PathTable>,
+    any: PathTable,
+}
+
+impl HostTable {
+    fn new(policies: &[Arc<Policy>]) -> Self {
+        let mut table = Self::default();
+        for policy in policies {
+            for host in &policy.matches.hosts {
+                let paths = match host {
+                    HostPattern::Exact(host) => table.exact.entry(host.clone()).or_default(),
+                    HostPattern::Suffix(suffix) => table.suffix.entry(suffix.clone()).or_default(),
+                    HostPattern::Any => &mut table.any,
+                };
+                paths.add(policy);
+            }
+        }
+        table.exact.values_mut().chain(table.suffix.values_mut()).chain([&mut table.any]).for_each(PathTable::sort);
+        table
+    }
+
+    /// The path tables for `host`, the most specific first.
+    fn tables<'p, 'r>(&'p self, host: &'r str) -> impl Iterator<Item = &'p PathTable> {
+        let wildcards = (!self.suffix.is_empty()).then(|| suffixes(host).filter_map(|suffix| self.suffix.get(suffix)));
+        self.exact.get(host).into_iter().chain(wildcards.into_iter().flatten()).chain((!self.any.0.is_empty()).then_some(&self.any))
+    }
+}
+
+/// The paths of one host: exact ones first, then prefixes from the longest to the shortest, each group in folded order.
+#[derive(Debug, Default)]
+struct PathTable(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    pattern: PathPattern,
+    policy: Arc<Policy>,
+}
+
+impl Entry {
+    /// The order in which entries are kept: the most specific first.
+    fn rank(&self) -> (bool, std::cmp::Reverse<usize>, &str) {
+        match &self.pattern {
+            PathPattern::Exact { folded, .. } => (false, std::cmp::Reverse(0), folded),
+            PathPattern::Prefix { folded, .. } => (true, std::cmp::Reverse(folded.len()), folded),
+        }
+    }
+}
+
+impl PathTable {
+    fn add(&mut self, policy: &Arc<Policy>) {
+        if policy.matches.paths.is_empty() {
+            self.0.push(Entry { pattern: PathPattern::prefix("/"), policy: Arc::clone(policy) });
+        }
+        for pattern in &policy.matches.paths {
+            self.0.push(Entry { pattern: pattern.clone(), policy: Arc::clone(policy) });
+        }
+    }
+
+    fn sort(&mut self) {
+        self.0.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        self.0.shrink_to_fit();
+    }
+
+    /// The entries that match `path`, itself folded, the most specific first. A handful is walked through; of many, each length of prefix
+    /// costs one binary search, so that the cost depends on the configuration and not on the request.
+    fn matching<'p, 'r>(&'p self, path: &'r str) -> impl Iterator<Item = &'p Entry> {
+        const FEW: usize = 8;
+        let few = (self.0.len() <= FEW).then(|| self.0.iter().filter(move |entry| entry.pattern.matches_folded(path)));
+        let many = (self.0.len() > FEW).then(|| Search { rest: &self.0, path }.flatten());
+        few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+}
+
+/// Walks a large path table group by group, where a group is all exact paths or all prefixes of one length.
+struct Search<'p, 'r> {
+    rest: &'p [Entry],
+    path: &'r str,
+}
+
+impl<'p> Iterator for Search<'p, '_> {
+    /// The entries of one group that match.
+    type Item = &'p [Entry];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = self.rest.first()?;
+        let group_key = |entry: &Entry| (entry.rank().0, entry.rank().1);
+        let end = self.rest.partition_point(|entry| group_key(entry) <= group_key(first));
+        let (group, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest;
+        let wanted = match &first.pattern {
+            PathPattern::Exact { .. } => Some(self.path),
+            PathPattern::Prefix { folded, .. } => self.path.get(..folded.len()),
+        };
+        let Some(wanted) = wanted else { return Some(&[]) };
+        let from = group.partition_point(|entry| entry.rank().2 < wanted);
+        let to = group.partition_point(|entry| entry.rank().2 <= wanted);
+        let found = group.get(from..to).unwrap_or_default();
+        let whole_segment = found.first().is_some_and(|entry| entry.pattern.matches_folded(self.path));
+        Some(if whole_segment { found } else { &[] })
+    }
+}
+
+impl HostPattern {
+    /// Whether `host`, normalised, is covered.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(exact) => **exact == *host,
+            Self::Suffix(suffix) => host.strip_suffix(suffix.as_ref()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+            Self::Any => true,
+        }
+    }
+}
+
+impl PathPattern {
+    /// Whether `path` is covered, with regard to case.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact { path: exact, .. } => **exact == *path,
+            Self::Prefix { path: prefix, .. } => is_below(path, prefix),
+        }
+    }
+
+    /// Whether `path`, itself folded, is covered without regard to case.
+    #[must_use]
+    pub fn matches_folded(&self, path: &str) -> bool {
+        match self {
+            Self::Exact { folded, .. } => **folded == *path,
+            Self::Prefix { folded, .. } => is_below(path, folded),
+        }
+    }
+}
+
+/// Whether `path` is `prefix` or lies below it by whole segments.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// How a list of patterns covers a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
+    /// It does, whatever the case.
+    Covered,
+    /// It does not, whatever the case.
+    Outside,
+    /// It would in another case.
+    CaseMatters,
+}
+
+/// How `patterns` (none = every path) cover `path`, for an upstream that ignores case or does not.
+pub(super) fn coverage(patterns: &[PathPattern], path: &Path<'_>, ignore_case: bool) -> Coverage {
+    let folded = patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches_folded(path.folded()));
+    let exact = patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(path.as_str()));
+    match (folded, exact || ignore_case) {
+        (true, true) => Coverage::Covered,
+        (true, false) => Coverage::CaseMatters,
+        (false, _) => Coverage::Outside,
     }
 }

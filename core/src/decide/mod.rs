@@ -14,9 +14,13 @@
 //! | `claims` | what a token says, measured against a policy and the time |
 //! | `credential` | the API key in a query or a header |
 //! | `sender` | one sender of a policy, all its checks in order of cost |
+//! | `evaluate` | from the request to the verdict: floors, policy, senders, Shadow |
 //! | `verdict`, `reason` | what was decided and why |
 //! | `trace` | the steps that led there, for people |
 
+mod claims;
+mod credential;
+mod evaluate;
 mod index;
 mod jwks;
 mod keys;
@@ -24,10 +28,13 @@ mod network;
 mod policy;
 mod reason;
 mod request;
+mod sender;
 mod time;
+mod token;
 mod trace;
 mod verdict;
 
+pub use evaluate::decide;
 pub use index::{PolicySet, PolicySetParts};
 pub use jwks::{JwksError, KeySetReading, MAX_JWKS, MAX_KEYS, RejectedKey, read_key_set};
 pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, KeySource, VerifyingKey};
@@ -43,11 +50,3 @@ pub use trace::{NoTrace, Step, StepOutcome, Trace};
 pub use verdict::{
     About, Allow, AllowReason, Answer, Decided, Decision, Mutations, PendingAllow, ReuseAnswer, ReuseClaim, TokenFacts, Verdict, WantedKey,
 };
-
-/// Decides one request.
-///
-/// Takes the request, the policies, the fetched keys, the time and where to trace to; returns the verdict, or what has to be asked first.
-#[must_use]
-pub fn decide(_request: &Request<'_>, _policies: &PolicySet, _keys: &KeyRing, _now: Now, _trace: &mut impl Trace) -> Decided {
-    Decided::Final(Verdict::deny(Reason::Internal))
-}

@@ -145,6 +145,8 @@ pub struct RawRequest<'a> {
     pub body: Body<'a>,
     /// The policy the operator pinned for this route, `namespace/name`.
     pub pin: Option<Cow<'a, str>>,
+    /// Whether the client speaks HTTP/2 or later, as far as the wire tells.
+    pub http2: bool,
     /// The proxy's own id of this request, the same on a retried check; `None` where the wire has none.
     pub id: Option<Cow<'a, str>>,
 }
@@ -170,6 +172,8 @@ pub struct Request<'a> {
     pub body: Body<'a>,
     /// The pinned policy, `namespace/name`.
     pub pin: Option<&'a str>,
+    /// Whether the client speaks HTTP/2 or later, as far as the wire tells.
+    pub http2: bool,
     /// The proxy's id of the request.
     pub id: Option<&'a str>,
 }
@@ -196,6 +200,7 @@ impl<'a> Request<'a> {
             source: raw.source,
             body: raw.body,
             pin: raw.pin.as_deref(),
+            http2: raw.http2,
             id: raw.id.as_deref(),
         })
     }

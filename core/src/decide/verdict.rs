@@ -102,6 +102,8 @@ pub struct About {
     pub token_reused: bool,
     /// A private address was measured against public ranges: a load balancer may hide the client.
     pub hidden_client: Option<IpAddr>,
+    /// A denial is answered 503 whatever its reason (`--unmatched unavailable`).
+    pub answer_unavailable: bool,
     /// Shadow floors that would have refused.
     pub shadow_floors: Vec<(Arc<PolicyId>, Reason)>,
 }
@@ -130,6 +132,16 @@ impl Verdict {
         match self.decision {
             Decision::Deny(reason) => Some(reason),
             Decision::Allow(_) | Decision::Answer(_) => None,
+        }
+    }
+
+    /// The HTTP status for the client, before a dialect collapses it.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match &self.decision {
+            Decision::Allow(_) | Decision::Answer(_) => 200,
+            Decision::Deny(_) if self.about.answer_unavailable => 503,
+            Decision::Deny(reason) => reason.status(),
         }
     }
 

@@ -1,0 +1,127 @@
+//! The API key of a request: where it is looked for, and when it counts as given twice.
+
+use std::borrow::Cow;
+
+use aws_lc_rs::{constant_time, digest};
+
+use super::{ApiKeyCarrier, ApiKeyRule, Header, Reason, Request, request::percent_decode};
+
+/// Longest API key, in bytes once decoded.
+const MAX_KEY: usize = 256;
+
+/// What a query holds under one name.
+#[derive(Debug, PartialEq, Eq)]
+enum Parameter<'q> {
+    Absent,
+    One(Cow<'q, [u8]>),
+    /// More than once, or spelled so that two readers would disagree.
+    Ambiguous,
+}
+
+/// Whether the carrier's name appears in more than one way: then nobody can say which one the upstream reads or the proxy strips.
+pub(super) fn is_duplicated(request: &Request<'_>, carrier: &ApiKeyCarrier) -> bool {
+    match carrier {
+        ApiKeyCarrier::Query(name) => request.target.query.is_some_and(|query| find_parameter(query, name) == Parameter::Ambiguous),
+        ApiKeyCarrier::Header(name) => request.headers.one(name) == Header::Many || has_underscore_alias(request, name),
+    }
+}
+
+/// Whether the header also comes with underscores, which some servers read as the same name (CVE-2025-64484 and its kin).
+fn has_underscore_alias(request: &Request<'_>, name: &str) -> bool {
+    name.contains('-') && request.headers.iter().any(|(given, _)| given != name && given.contains('_') && given.replace('_', "-") == name)
+}
+
+/// Whether the request carries one of the active keys.
+///
+/// # Errors
+/// `api_key_missing`, `api_key_invalid`, `duplicate_credential`.
+pub(super) fn check_api_key(request: &Request<'_>, rule: &ApiKeyRule) -> Result<(), Reason> {
+    let key = match &rule.carrier {
+        ApiKeyCarrier::Query(name) => match find_parameter(request.target.query.unwrap_or_default(), name) {
+            Parameter::Absent => return Err(Reason::ApiKeyMissing),
+            Parameter::Ambiguous => return Err(Reason::DuplicateCredential),
+            Parameter::One(value) => value,
+        },
+        ApiKeyCarrier::Header(name) => match request.headers.one(name) {
+            Header::Absent => return Err(Reason::ApiKeyMissing),
+            Header::Many => return Err(Reason::DuplicateCredential),
+            Header::One(value) => Cow::Borrowed(value),
+        },
+    };
+    if key.is_empty() {
+        return Err(Reason::ApiKeyMissing);
+    }
+    if key.len() > MAX_KEY {
+        return Err(Reason::ApiKeyInvalid);
+    }
+    let given = digest::digest(&digest::SHA256, &key);
+    // Every digest is compared, so that the time says nothing about which one matched.
+    let matches = rule.digests.iter().fold(false, |found, active| constant_time::verify_slices_are_equal(given.as_ref(), active).is_ok() | found);
+    if matches { Ok(()) } else { Err(Reason::ApiKeyInvalid) }
+}
+
+/// Looks for `name` in a query. Parameters are separated by `&`; servers that also split at `;`, decode names or ignore their case must
+/// not see another key than we do, so whatever reads as `name` that way is ambiguous. `+` stays a plus.
+fn find_parameter<'q>(query: &'q [u8], name: &str) -> Parameter<'q> {
+    let mut found = Parameter::Absent;
+    for parameter in query.split(|byte| *byte == b'&') {
+        let has_semicolon = parameter.contains(&b';');
+        for piece in parameter.split(|byte| *byte == b';') {
+            let (spelled, value) = split_parameter(piece);
+            if !reads_as(spelled, name) {
+                continue;
+            }
+            if has_semicolon || spelled != name.as_bytes() || found != Parameter::Absent {
+                return Parameter::Ambiguous;
+            }
+            found = Parameter::One(if value.contains(&b'%') { Cow::Owned(percent_decode(value)) } else { Cow::Borrowed(value) });
+        }
+    }
+    found
+}
+
+fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+/// Whether `spelled` is `name` once decoded and case-folded.
+fn reads_as(spelled: &[u8], name: &str) -> bool {
+    if spelled.contains(&b'%') {
+        percent_decode(spelled).eq_ignore_ascii_case(name.as_bytes())
+    } else {
+        spelled.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_once_or_refused() {
+        let one = |value: &'static [u8]| Parameter::One(Cow::Borrowed(value));
+        let cases: &[(&str, Parameter<'_>)] = &[
+            ("", Parameter::Absent),
+            ("a=1&b=2", Parameter::Absent),
+            ("key=good", one(b"good")),
+            ("a=1&key=good&b", one(b"good")),
+            ("key=a%2Bb+c", Parameter::One(Cow::Owned(b"a+b+c".to_vec()))),
+            ("key=a=b", one(b"a=b")),
+            ("key", one(b"")),
+            ("key=good&key=good", Parameter::Ambiguous),
+            ("key=good&k%65y=x", Parameter::Ambiguous),
+            ("k%65y=good", Parameter::Ambiguous),
+            ("KEY=good", Parameter::Ambiguous),
+            ("key=good&KEY=x", Parameter::Ambiguous),
+            ("key=good;x=1", Parameter::Ambiguous),
+            ("x=1;key=good", Parameter::Ambiguous),
+            ("key=good&x=1;key=y", Parameter::Ambiguous),
+            ("keys=1&ke=2&key2", Parameter::Absent),
+            ("a=key=good", Parameter::Absent),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(find_parameter(query.as_bytes(), "key"), *expected, "{query}");
+        }
+    }
+}

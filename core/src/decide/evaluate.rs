@@ -1,0 +1,480 @@
+//! From a request to a verdict: who claims the host, the floors, the policy, its senders, and what becomes of their answers.
+//!
+//! Every path through this file ends in a [`Decided`]; a refusal is only ever turned into an allow by [`Check::conclude`] (a policy in Shadow)
+//! and by [`Check::refuse_for_host`] (all policies of a host in Shadow).
+
+use std::{fmt, sync::Arc};
+
+use aws_lc_rs::digest;
+
+use super::{
+    About, Allow, AllowReason, ApiKeyCarrier, Decided, Decision, Forward, Header, KeyRing, KeySetId, Mode, Mutations, Now, Path, PendingAllow,
+    Policy, PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched, Verdict, WantedKey,
+    credential,
+    index::{Coverage, Selection, coverage},
+    sender::{self, Evidence, Met, Unmet},
+    token::Token,
+};
+
+/// Longest value of a forwarded claim, in bytes.
+const MAX_FORWARDED: usize = 1024;
+
+/// Decides one request.
+///
+/// Takes the request, the policies, the fetched keys, the time and where to trace to; returns the verdict, or what has to be asked first.
+#[must_use]
+pub fn decide(request: &Request<'_>, policies: &PolicySet, keys: &KeyRing, now: Now, trace: &mut impl Trace) -> Decided {
+    let check = Check { request, policies, keys, now, host: request.host.as_str(), about: About::default(), trace };
+    check.run()
+}
+
+/// One decision under way.
+struct Check<'c, T> {
+    request: &'c Request<'c>,
+    policies: &'c PolicySet,
+    keys: &'c KeyRing,
+    now: Now,
+    host: &'c str,
+    about: About,
+    trace: &'c mut T,
+}
+
+/// Why one sender does not allow.
+struct Refusal<'p> {
+    sender: &'p Sender,
+    unmet: Unmet,
+    /// The sender's issuer is the one the token names.
+    issuer_matches: bool,
+}
+
+/// A sender that allows.
+struct Grant<'p> {
+    sender: &'p Sender,
+    checks: &'p SenderChecks,
+    met: Met<'p>,
+    mutations: Mutations,
+}
+
+impl<'c, T: Trace> Check<'c, T> {
+    fn run(mut self) -> Decided {
+        let (policies, host) = (self.policies, self.host);
+        let is_claimed = policies.claimants(self.host).next().is_some() || policies.unreadable_claims(self.host);
+        if !is_claimed && self.request.pin.is_none() && policies.floors(self.host).next().is_none() {
+            self.note("host", None, format_args!("no policy claims `{host}`"));
+            return self.unmatched(is_claimed);
+        }
+        let request = self.request;
+        let path = match &request.target.path {
+            Ok(path) => path,
+            Err(why) => {
+                self.fail("path", None, Reason::AmbiguousPath, format_args!("the path holds {why}"));
+                return self.refuse_for_host(Reason::AmbiguousPath, None);
+            }
+        };
+        if is_claimed && request.headers.one("authorization") == Header::Many {
+            self.fail("headers", None, Reason::DuplicateCredential, format_args!("more than one Authorization header"));
+            return self.refuse_for_host(Reason::DuplicateCredential, Some(path));
+        }
+        if let Err(reason) = self.check_floors(path) {
+            return self.deny(reason);
+        }
+        match self.select(path) {
+            Ok(Some(policy)) => self.check_policy(policy, path),
+            Ok(None) => self.unmatched(is_claimed),
+            Err(Reason::AmbiguousPath) => self.refuse_for_host(Reason::AmbiguousPath, Some(path)),
+            Err(reason) => self.deny(reason),
+        }
+    }
+
+    /// Every floor that covers host and path must pass; the first that does not decides.
+    fn check_floors(&mut self, path: &Path<'_>) -> Result<(), Reason> {
+        for floor in self.policies.floors(self.host) {
+            let result = match coverage(&floor.matches.paths, path, floor.matches.ignore_path_case) {
+                Coverage::Outside => continue,
+                Coverage::CaseMatters => Err(Reason::AmbiguousPath),
+                Coverage::Covered => match &floor.sources {
+                    Ok(rule) => sender::check_source(self.request, rule, &mut self.about).map(|_| ()),
+                    Err(_) => Err(Reason::PolicyInvalid),
+                },
+            };
+            let label = &*floor.id.label;
+            match (result, floor.mode) {
+                (Ok(()), _) => self.pass("floor", Some(label), format_args!("{}", SourceNote(self.request))),
+                (Err(reason), Mode::Shadow) => {
+                    self.fail("floor", Some(label), reason, format_args!("{}; the floor is in Shadow and only counts", SourceNote(self.request)));
+                    self.about.shadow_floors.push((Arc::clone(&floor.id), reason));
+                }
+                (Err(reason), Mode::Enforce) => {
+                    self.fail("floor", Some(label), reason, format_args!("{}", SourceNote(self.request)));
+                    self.about.policy = Some(Arc::clone(&floor.id));
+                    return Err(reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy that decides: the pinned one, or the most specific one.
+    fn select(&mut self, path: &Path<'_>) -> Result<Option<&'c Arc<Policy>>, Reason> {
+        let host = self.host;
+        let Some(pin) = self.request.pin else {
+            return match self.policies.select(self.host, path) {
+                Selection::Policy(policy) => {
+                    self.pass("policy", Some(&policy.id.label), format_args!("the most specific match for `{host}` and this path"));
+                    Ok(Some(policy))
+                }
+                Selection::Nothing => {
+                    self.note("policy", None, format_args!("no policy matches `{host}` and this path"));
+                    Ok(None)
+                }
+                Selection::CaseMatters => {
+                    self.fail("path", None, Reason::AmbiguousPath, format_args!("another policy, or none, matches the path in another case"));
+                    Err(Reason::AmbiguousPath)
+                }
+            };
+        };
+        let reason = match self.policies.pinned(pin) {
+            Some(policy) if self.policies.permits(policy, self.host) && policy.matches.hosts.iter().any(|host| host.matches(self.host)) => {
+                match coverage(&policy.matches.paths, path, policy.matches.ignore_path_case) {
+                    Coverage::Covered => {
+                        self.pass("policy", Some(&policy.id.label), format_args!("pinned by the route"));
+                        return Ok(Some(policy));
+                    }
+                    Coverage::CaseMatters => Reason::AmbiguousPath,
+                    Coverage::Outside => Reason::PinMismatch,
+                }
+            }
+            // FAIL-CLOSED: a pinned policy whose `match` cannot be read may be the right one: that is not a refusal.
+            None if self.policies.parts().unreadable.iter().any(|id| *id.label == *pin) => Reason::PolicyInvalid,
+            Some(_) | None => Reason::PinMismatch,
+        };
+        self.fail("policy", None, reason, format_args!("the route pins `{pin}`"));
+        Err(reason)
+    }
+
+    /// What happens where no policy matches.
+    fn unmatched(mut self, is_claimed: bool) -> Decided {
+        match self.policies.parts().unmatched {
+            Unmatched::Allow if !is_claimed => {
+                let allow = Allow { reason: AllowReason::Unmatched, mutations: Mutations::default() };
+                Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
+            }
+            // FAIL-CLOSED: a policy that cannot be read may have claimed this request.
+            Unmatched::Allow if self.policies.unreadable_claims(self.host) => self.deny(Reason::PolicyInvalid),
+            Unmatched::Allow | Unmatched::Deny => self.deny(Reason::NoPolicy),
+            Unmatched::Unavailable => {
+                self.about.answer_unavailable = true;
+                self.deny(Reason::NoPolicy)
+            }
+        }
+    }
+
+    fn check_policy(mut self, policy: &'c Arc<Policy>, path: &Path<'_>) -> Decided {
+        self.about.policy = Some(Arc::clone(&policy.id));
+        let (senders, forward) = match &policy.rules {
+            Rules::Senders { senders, forward } => (senders, &**forward),
+            Rules::Invalid { problem } => {
+                self.fail("policy", Some(&policy.id.label), Reason::PolicyInvalid, format_args!("{problem}"));
+                return Decided::Final(self.conclude(policy, Err(Reason::PolicyInvalid)));
+            }
+        };
+        let on_path = match self.senders_on_path(policy, senders, path) {
+            Ok(on_path) if on_path.is_empty() => {
+                self.fail("sender", Some(&policy.id.label), Reason::NoPolicy, format_args!("no sender is good for this path"));
+                return Decided::Final(self.conclude(policy, Err(Reason::NoPolicy)));
+            }
+            Ok(on_path) => on_path,
+            Err(reason) => return self.refuse_for_host(reason, Some(path)),
+        };
+        if on_path.iter().all(|sender| sender::check_method(self.request, &sender.methods) == Err(Reason::MethodDenied)) {
+            self.fail("method", Some(&policy.id.label), Reason::MethodDenied, format_args!("no sender on this path takes `{}`", self.request.method));
+            return Decided::Final(self.conclude(policy, Err(Reason::MethodDenied)));
+        }
+        if let Err(reason) = self.check_names(policy, senders, forward) {
+            return if reason == Reason::DuplicateCredential { self.refuse_for_host(reason, Some(path)) } else { self.deny(reason) };
+        }
+        self.check_senders(policy, &on_path, forward)
+    }
+
+    /// The senders that are good for the path.
+    fn senders_on_path(&mut self, policy: &Policy, senders: &'c [Sender], path: &Path<'_>) -> Result<Vec<&'c Sender>, Reason> {
+        let mut on_path = Vec::with_capacity(senders.len());
+        for sender in senders {
+            match coverage(&sender.paths, path, policy.matches.ignore_path_case) {
+                Coverage::Covered => on_path.push(sender),
+                Coverage::Outside => {}
+                Coverage::CaseMatters => {
+                    let detail = format_args!("sender `{}` is good for this path in another case", sender.name);
+                    self.fail("path", Some(&policy.id.label), Reason::AmbiguousPath, detail);
+                    return Err(Reason::AmbiguousPath);
+                }
+            }
+        }
+        Ok(on_path)
+    }
+
+    /// No credential may come in two spellings, and no proxy further on may be told to drop a header that decides something.
+    fn check_names(&mut self, policy: &Policy, senders: &[Sender], forward: &Forward) -> Result<(), Reason> {
+        let checks = || senders.iter().filter_map(|sender| sender.checks.as_ref().ok());
+        for rule in checks().filter_map(|checks| checks.api_key.as_ref()) {
+            if credential::is_duplicated(self.request, &rule.carrier) {
+                let (ApiKeyCarrier::Query(name) | ApiKeyCarrier::Header(name)) = &rule.carrier;
+                let detail = format_args!("`{name}` is given more than once, or in another spelling");
+                self.fail("api key", Some(&policy.id.label), Reason::DuplicateCredential, detail);
+                return Err(Reason::DuplicateCredential);
+            }
+        }
+        let forwarded = forward.headers.iter().map(|(name, _)| name.as_ref());
+        if sender::connection_nominates(self.request, checks().flat_map(sender::headers_read).chain(forwarded)) {
+            self.fail(
+                "headers",
+                Some(&policy.id.label),
+                Reason::MalformedRequest,
+                format_args!("Connection nominates a header that decides something"),
+            );
+            return Err(Reason::MalformedRequest);
+        }
+        Ok(())
+    }
+
+    /// Asks every sender on the path. Any allow wins; which of several is reported never depends on their order.
+    fn check_senders(mut self, policy: &'c Arc<Policy>, senders: &[&'c Sender], forward: &'c Forward) -> Decided {
+        let mut evidence = Evidence::new(self.request, self.keys, self.now);
+        let mut grants: Vec<Grant<'c>> = Vec::new();
+        let mut refusals: Vec<Refusal<'c>> = Vec::new();
+        for sender in senders {
+            match self.check_sender(sender, &mut evidence, forward) {
+                Ok(grant) => grants.push(grant),
+                Err(unmet) => refusals.push(Refusal { sender, unmet, issuer_matches: false }),
+            }
+        }
+        self.about.verified = evidence.is_verified();
+        grants.sort_by(|a, b| (reuse_of(a.checks) as u8, &a.sender.name).cmp(&(reuse_of(b.checks) as u8, &b.sender.name)));
+        if let Some(grant) = grants.into_iter().next() {
+            return self.allow(policy, grant, &evidence, forward);
+        }
+        self.about.token = evidence.token_facts(None);
+        let issuer = evidence.token().and_then(|token| token.claims.issuer.as_deref());
+        for refusal in &mut refusals {
+            refusal.issuer_matches = issuer.is_some() && issuer_of(refusal.sender) == issuer;
+        }
+        let wanted = refusals.iter_mut().find_map(|refusal| refusal.unmet.wanted_key.take());
+        let Some(reported) = pick_refusal(&refusals) else { return self.deny(Reason::Internal) };
+        self.about.sender = Some(Arc::clone(&reported.sender.name));
+        let verdict = self.conclude(policy, Err(reported.unmet.reason));
+        match wanted {
+            Some(key_set) => Decided::NeedsKey(WantedKey { key_set, otherwise: verdict }),
+            None => Decided::Final(verdict),
+        }
+    }
+
+    fn check_sender(&mut self, sender: &'c Sender, evidence: &mut Evidence<'c>, forward: &Forward) -> Result<Grant<'c>, Unmet> {
+        let label = self.about.policy.clone();
+        let label = label.as_ref().map(|id| &*id.label);
+        let result = sender::check_method(self.request, &sender.methods).map_err(Unmet::from).and_then(|()| {
+            let checks = sender.checks.as_ref().map_err(|_| Reason::PolicyInvalid)?;
+            let met = evidence.check(checks, &mut self.about)?;
+            let mutations = mutations(forward, met.audience.and(evidence.token()), &met)?;
+            Ok(Grant { sender, checks, met, mutations })
+        });
+        let (outcome, detail): (_, &dyn fmt::Display) = match (&result, &sender.checks) {
+            (Ok(Grant { met: Met { source_mismatch: true, .. }, .. }), _) => {
+                (StepOutcome::Pass, &"all demands are met; the source lies outside its ranges, which it only observes")
+            }
+            (Ok(_), _) => (StepOutcome::Pass, &"all demands are met"),
+            (Err(unmet), Err(problem)) => (StepOutcome::Fail(unmet.reason), problem),
+            (Err(unmet), Ok(_)) => (StepOutcome::Fail(unmet.reason), &""),
+        };
+        self.trace.step(Step { policy: label, sender: Some(&sender.name), stage: "sender", outcome, detail: format_args!("{detail}") });
+        result
+    }
+
+    /// A sender allows; where its token may be used once only, or is counted, the reuse store has the last word.
+    fn allow(mut self, policy: &Arc<Policy>, grant: Grant<'_>, evidence: &Evidence<'_>, forward: &Forward) -> Decided {
+        self.about.sender = Some(Arc::clone(&grant.sender.name));
+        self.about.source_mismatch = grant.met.source_mismatch;
+        self.about.token = grant.met.audience.and_then(|audience| evidence.token_facts(Some(audience)));
+        let claim = claim_reuse(policy, grant.checks, evidence.token(), self.request);
+        let allowed = self.conclude(policy, Ok(grant.mutations));
+        match claim {
+            None => Decided::Final(allowed),
+            Some(claim) => {
+                let shadow = (policy.mode == Mode::Shadow).then(|| shadow_mutations(forward));
+                Decided::NeedsReuse(PendingAllow { claim, allowed, shadow })
+            }
+        }
+    }
+
+    /// The policy's answer, or what its Shadow makes of it.
+    fn conclude(&mut self, policy: &Policy, answer: Result<Mutations, Reason>) -> Verdict {
+        let about = std::mem::take(&mut self.about);
+        let decision = match (answer, policy.mode) {
+            (Ok(mutations), _) => Decision::Allow(Allow { reason: AllowReason::Allowed, mutations }),
+            (Err(reason), Mode::Enforce) => Decision::Deny(reason),
+            (Err(reason), Mode::Shadow) => {
+                let mutations = match &policy.rules {
+                    Rules::Senders { forward, .. } => shadow_mutations(forward),
+                    Rules::Invalid { .. } => Mutations::default(),
+                };
+                Decision::Allow(Allow { reason: AllowReason::Shadowed(reason), mutations })
+            }
+        };
+        Verdict { decision, about }
+    }
+
+    /// Refuses what is wrong before a policy can be told apart: only where every policy that claims the host is in Shadow, and no floor
+    /// stands in the way, is it let through and counted.
+    fn refuse_for_host(mut self, reason: Reason, path: Option<&Path<'_>>) -> Decided {
+        let pinned_enforces = self.request.pin.is_some_and(|pin| self.policies.pinned(pin).is_none_or(|policy| policy.mode == Mode::Enforce));
+        if pinned_enforces || !self.policies.is_shadowed(self.host) {
+            return self.deny(reason);
+        }
+        let floors = match path {
+            Some(path) => self.check_floors(path),
+            // FAIL-CLOSED: a floor whose path cannot be compared is one that refuses.
+            None if self.policies.floors(self.host).any(|floor| floor.mode == Mode::Enforce) => Err(reason),
+            None => Ok(()),
+        };
+        if let Err(refused) = floors {
+            return self.deny(refused);
+        }
+        let mut mutations = Mutations::default();
+        for policy in self.policies.claimants(self.host) {
+            self.about.policy.get_or_insert_with(|| Arc::clone(&policy.id));
+            if let Rules::Senders { forward, .. } = &policy.rules {
+                let Mutations { remove_headers, strip_query, .. } = shadow_mutations(forward);
+                merge(&mut mutations.remove_headers, remove_headers);
+                merge(&mut mutations.strip_query, strip_query);
+            }
+        }
+        let allow = Allow { reason: AllowReason::Shadowed(reason), mutations };
+        Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
+    }
+
+    fn deny(self, reason: Reason) -> Decided {
+        Decided::Final(Verdict { decision: Decision::Deny(reason), about: self.about })
+    }
+
+    fn pass(&mut self, stage: &'static str, policy: Option<&str>, detail: fmt::Arguments<'_>) {
+        self.trace.step(Step { policy, sender: None, stage, outcome: StepOutcome::Pass, detail });
+    }
+
+    fn fail(&mut self, stage: &'static str, policy: Option<&str>, reason: Reason, detail: fmt::Arguments<'_>) {
+        self.trace.step(Step { policy, sender: None, stage, outcome: StepOutcome::Fail(reason), detail });
+    }
+
+    fn note(&mut self, stage: &'static str, policy: Option<&str>, detail: fmt::Arguments<'_>) {
+        self.trace.step(Step { policy, sender: None, stage, outcome: StepOutcome::Note, detail });
+    }
+}
+
+/// The source, in words.
+struct SourceNote<'r>(&'r Request<'r>);
+
+impl fmt::Display for SourceNote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.source {
+            Some(source) => write!(f, "the source is {source}"),
+            None => f.write_str("the source is not known"),
+        }
+    }
+}
+
+/// The refusal to report: "cannot decide" first, then the sender whose issuer the token names, then the one that got furthest, then the
+/// table's order, then the name. A sender that refuses the method only counts where all do.
+fn pick_refusal<'r, 'p>(refusals: &'r [Refusal<'p>]) -> Option<&'r Refusal<'p>> {
+    refusals.iter().min_by_key(|refusal| {
+        let reason = refusal.unmet.reason;
+        let furthest = std::cmp::Reverse(reason.stage());
+        (reason == Reason::MethodDenied, !reason.is_undecided(), !refusal.issuer_matches, furthest, reason, &refusal.sender.name)
+    })
+}
+
+fn issuer_of(sender: &Sender) -> Option<&str> {
+    sender.checks.as_ref().ok()?.token.as_ref().map(|rule| &*rule.issuer)
+}
+
+fn reuse_of(checks: &SenderChecks) -> ReuseMode {
+    checks.token.as_ref().map_or(ReuseMode::Allow, |rule| rule.reuse)
+}
+
+/// What the reuse store has to be asked; `None` where reuse is allowed or there is no token.
+fn claim_reuse(policy: &Policy, checks: &SenderChecks, token: Option<&Token<'_>>, request: &Request<'_>) -> Option<ReuseClaim> {
+    let rule = checks.token.as_ref().filter(|rule| rule.reuse != ReuseMode::Allow)?;
+    let token = token?;
+    Some(ReuseClaim {
+        key: reuse_key(&policy.id.uid, rule.keys.id(), token.signed),
+        expires_ms: token.claims.expires_ms?.saturating_add(rule.clock_skew_ms),
+        policy: Arc::clone(&policy.id),
+        mode: rule.reuse,
+        request_id: request.id.map(Into::into),
+    })
+}
+
+/// SHA-256 over policy, key set and what was signed: never `jti`, which may be absent, nor the signature, which may be malleable.
+fn reuse_key(uid: &str, key_set: &KeySetId, signed: &[u8]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut field = |bytes: &[u8]| {
+        context.update(&(bytes.len() as u64).to_le_bytes());
+        context.update(bytes);
+    };
+    field(uid.as_bytes());
+    field(key_set.issuer().as_bytes());
+    match key_set {
+        KeySetId::Discovery { url, .. } | KeySetId::Jwks { url, .. } => field(url.as_bytes()),
+        KeySetId::ConfigMap { namespace, name, key, .. } => [namespace, name, key].into_iter().for_each(|part| field(part.as_bytes())),
+    }
+    field(signed);
+    let mut key = [0; 32];
+    key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    key
+}
+
+/// What an allow does to the upstream request: every configured header is set from a verified claim or removed.
+fn mutations(forward: &Forward, token: Option<&Token<'_>>, met: &Met<'_>) -> Result<Mutations, Unmet> {
+    let mut mutations = Mutations {
+        set_headers: Vec::with_capacity(forward.headers.len()),
+        remove_headers: forward.remove.to_vec(),
+        strip_query: forward.strip_query.to_vec(),
+    };
+    for (name, claim) in &forward.headers {
+        match forwarded_value(token, claim, met)? {
+            Some(value) => mutations.set_headers.push((Arc::clone(name), value)),
+            None => mutations.remove_headers.push(Arc::clone(name)),
+        }
+    }
+    Ok(mutations)
+}
+
+/// A claim as a header value: the matched audience for `aud`, else a scalar of printable ASCII.
+fn forwarded_value(token: Option<&Token<'_>>, claim: &str, met: &Met<'_>) -> Result<Option<Arc<str>>, Unmet> {
+    let Some(token) = token else { return Ok(None) };
+    let value = match (claim, met.audience) {
+        ("aud", Some(audience)) => return Ok(Some(Arc::clone(&audience.value))),
+        _ => token.claim(claim),
+    };
+    let text = match value {
+        None => return Ok(None),
+        Some(serde_json::Value::String(text)) => text,
+        Some(serde_json::Value::Number(number)) => number.to_string(),
+        Some(serde_json::Value::Bool(flag)) => flag.to_string(),
+        Some(serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_)) => return Err(Reason::ClaimMismatch.into()),
+    };
+    let is_sound = text.len() <= MAX_FORWARDED && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim().len() == text.len();
+    if is_sound { Ok(Some(text.into())) } else { Err(Reason::ClaimMismatch.into()) }
+}
+
+/// What a shadowed refusal does to the upstream request: keys are stripped all the same, and no identity is vouched for.
+fn shadow_mutations(forward: &Forward) -> Mutations {
+    let names = forward.headers.iter().map(|(name, _)| name);
+    let remove_headers = forward.remove.iter().chain(names).cloned().collect();
+    Mutations { set_headers: Vec::new(), remove_headers, strip_query: forward.strip_query.to_vec() }
+}
+
+fn merge(names: &mut Vec<Arc<str>>, more: Vec<Arc<str>>) {
+    for name in more {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+}

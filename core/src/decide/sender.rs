@@ -1,0 +1,210 @@
+//! One sender of a policy: all that it demands, in order of cost.
+
+use std::sync::Arc;
+
+use super::{
+    About, ApiKeyCarrier, Audience, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch, Reason, Request, SenderChecks,
+    SourceRule, TokenFacts, TokenRule, VerifyingKey, claims, credential,
+    token::{self, Token},
+};
+
+/// What is worked out once per request, however many senders look at it.
+pub(super) struct Evidence<'r> {
+    request: &'r Request<'r>,
+    keys: &'r KeyRing,
+    now: Now,
+    token: Option<Result<Token<'r>, Reason>>,
+    /// Keys that the token's signature was tried with, by address.
+    verified: Vec<(*const VerifyingKey, bool)>,
+}
+
+/// What a sender's demands came to when all of them are met.
+#[derive(Debug)]
+pub(super) struct Met<'p> {
+    /// The audience that the token matched.
+    pub(super) audience: Option<&'p Audience>,
+    /// The source lies outside the sender's ranges, which it only observes.
+    pub(super) source_mismatch: bool,
+}
+
+/// Why a sender's demands are not met.
+#[derive(Debug)]
+pub(super) struct Unmet {
+    pub(super) reason: Reason,
+    /// The set to fetch, if a newer one may hold the key.
+    pub(super) wanted_key: Option<Arc<KeySetId>>,
+}
+
+impl From<Reason> for Unmet {
+    fn from(reason: Reason) -> Self {
+        Self { reason, wanted_key: None }
+    }
+}
+
+impl<'r> Evidence<'r> {
+    pub(super) fn new(request: &'r Request<'r>, keys: &'r KeyRing, now: Now) -> Self {
+        Self { request, keys, now, token: None, verified: Vec::new() }
+    }
+
+    /// Whether the token that was read has a good signature of a key that was asked for.
+    pub(super) fn is_verified(&self) -> bool {
+        self.verified.iter().any(|(_, verified)| *verified)
+    }
+
+    /// The token, if one was read and has the right form.
+    pub(super) fn token(&self) -> Option<&Token<'r>> {
+        self.token.as_ref()?.as_ref().ok()
+    }
+
+    /// What the token says of itself, for the log. `audience` is the matched one.
+    pub(super) fn token_facts(&self, audience: Option<&Audience>) -> Option<TokenFacts> {
+        let token = self.token()?;
+        let first = || token.claims.audiences.first().cloned();
+        Some(TokenFacts {
+            issuer: token.claims.issuer.clone(),
+            audience: audience.map(|audience| audience.value.as_ref().into()).or_else(first),
+            kid: Some(token.kid.clone()),
+        })
+    }
+
+    /// Checks everything that `checks` demands.
+    pub(super) fn check<'p>(&mut self, checks: &'p SenderChecks, about: &mut About) -> Result<Met<'p>, Unmet> {
+        let source_mismatch = match &checks.sources {
+            Some(rule) => check_source(self.request, rule, about)?,
+            None => false,
+        };
+        if let Some(rule) = &checks.api_key {
+            credential::check_api_key(self.request, rule)?;
+        }
+        let audience = match &checks.token {
+            Some(rule) => Some(self.check_token(rule)?),
+            None => None,
+        };
+        Ok(Met { audience, source_mismatch })
+    }
+
+    /// Form, algorithm, claims and time first; the key and the one expensive step last.
+    fn check_token<'p>(&mut self, rule: &'p TokenRule) -> Result<&'p Audience, Unmet> {
+        let request = self.request;
+        let token = self.token.get_or_insert_with(|| Token::parse(token::bearer(request.headers.one("authorization"))?));
+        let token = token.as_ref().map_err(|reason| *reason)?;
+        if !rule.algorithms.contains(token.algorithm) {
+            return Err(Reason::AlgorithmRefused.into());
+        }
+        let audience = claims::measure(&token.claims, rule, self.now)?;
+        let key = find_key(&rule.keys, &token.kid, self.keys, request)?;
+        if !key.serves(token.algorithm) {
+            return Err(Reason::AlgorithmRefused.into());
+        }
+        let address = std::ptr::from_ref(key);
+        let tried = self.verified.iter().find(|(tried, _)| std::ptr::eq(*tried, address)).map(|(_, verified)| *verified);
+        let verified = tried.unwrap_or_else(|| {
+            let verified = key.verifies(token.algorithm, token.signed, &token.signature);
+            self.verified.push((address, verified));
+            verified
+        });
+        if verified { Ok(audience) } else { Err(Reason::SignatureInvalid.into()) }
+    }
+}
+
+/// The key that the token names. `key_unknown` is said only where the keys were fetched after this request came: before that, the issuer
+/// may have published the key already, and saying "no" would lose a genuine event.
+fn find_key<'k>(source: &'k KeySource, kid: &str, ring: &'k KeyRing, request: &Request<'_>) -> Result<&'k VerifyingKey, Unmet> {
+    let id = match source {
+        KeySource::Given(_, keys) => return keys.get(kid).ok_or_else(|| Reason::KeyUnknown.into()),
+        KeySource::Fetched(id) => id,
+    };
+    let Some(FetchedKeys { keys, fetch_began }) = ring.get(id) else { return Err(Reason::KeysUnavailable.into()) };
+    match keys.get(kid) {
+        Some(key) => Ok(key),
+        None if *fetch_began > request.arrived => Err(Reason::KeyUnknown.into()),
+        None => Err(Unmet { reason: Reason::KeyPending, wanted_key: Some(Arc::clone(id)) }),
+    }
+}
+
+/// Whether the source lies in the ranges. `Ok(true)` = it does not, and that is only observed.
+///
+/// # Errors
+/// `source_denied`, `source_unknown`.
+pub(super) fn check_source(request: &Request<'_>, rule: &SourceRule, about: &mut About) -> Result<bool, Reason> {
+    let reason = match request.source {
+        Some(source) if rule.ranges.iter().any(|ranges| ranges.contains(source)) => return Ok(false),
+        Some(source) => {
+            if is_private(source) {
+                about.hidden_client = Some(source);
+            }
+            Reason::SourceDenied
+        }
+        None => Reason::SourceUnknown,
+    };
+    match rule.on_mismatch {
+        OnMismatch::Deny => Err(reason),
+        OnMismatch::Observe => Ok(true),
+    }
+}
+
+/// Whether `source` is an address that no client on the internet has.
+fn is_private(source: std::net::IpAddr) -> bool {
+    match source {
+        std::net::IpAddr::V4(source) => {
+            let shared = source.octets()[0] == 100 && source.octets()[1] & 0xc0 == 64;
+            source.is_private() || source.is_loopback() || source.is_link_local() || shared
+        }
+        std::net::IpAddr::V6(source) => source.is_loopback() || source.is_unique_local() || source.is_unicast_link_local(),
+    }
+}
+
+/// Whether the sender takes the request's method.
+///
+/// # Errors
+/// `method_denied`, or `upgrade_required` for a `GET` that asks for no WebSocket.
+pub(super) fn check_method(request: &Request<'_>, rule: &MethodRule) -> Result<(), Reason> {
+    match rule {
+        MethodRule::Any => Ok(()),
+        MethodRule::OneOf(methods) if methods.iter().any(|method| **method == *request.method) => Ok(()),
+        MethodRule::WebSocketUpgrade if request.method == "GET" => {
+            if is_websocket_upgrade(request) {
+                Ok(())
+            } else {
+                Err(Reason::UpgradeRequired)
+            }
+        }
+        MethodRule::OneOf(_) | MethodRule::WebSocketUpgrade => Err(Reason::MethodDenied),
+    }
+}
+
+/// RFC 6455 section 4.2.1; RFC 8441 for HTTP/2, where there is no key. Where the proxy strips `Upgrade`, key and version suffice.
+fn is_websocket_upgrade(request: &Request<'_>) -> bool {
+    let is_one =
+        |name: &str, expected: &[u8]| matches!(request.headers.one(name), Header::One(value) if value.trim_ascii().eq_ignore_ascii_case(expected));
+    let key_is_sound = match request.headers.one("sec-websocket-key") {
+        Header::One(key) => is_websocket_key(key.trim_ascii()),
+        Header::Absent => request.http2,
+        Header::Many => false,
+    };
+    let asks = request.wire.strips_upgrade() || is_one("upgrade", b"websocket");
+    asks && key_is_sound && is_one("sec-websocket-version", b"13")
+}
+
+/// Sixteen bytes in base64.
+fn is_websocket_key(key: &[u8]) -> bool {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.decode(key).is_ok_and(|key| key.len() == 16)
+}
+
+/// Whether `Connection` nominates a header that decides something: a proxy behind this one would then drop it (CVE-2025-48865).
+pub(super) fn connection_nominates<'n>(request: &Request<'_>, mut names: impl Iterator<Item = &'n str>) -> bool {
+    names.any(|name| {
+        let mut nominated = request.headers.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
+        nominated.any(|nominated| nominated.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+    })
+}
+
+/// The header names that a sender's demands are read from.
+pub(super) fn headers_read(checks: &SenderChecks) -> impl Iterator<Item = &str> {
+    let key = checks.api_key.as_ref().and_then(|rule| match &rule.carrier {
+        ApiKeyCarrier::Header(name) => Some(name.as_ref()),
+        ApiKeyCarrier::Query(_) => None,
+    });
+    checks.token.as_ref().map(|_| "authorization").into_iter().chain(key)
+}
