@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn times_are_measured_to_the_second() {
-        let cases: &[(Option<i64>, Option<i64>, Option<i64>, Option<Reason>)] = &[
+        type Seconds = Option<i64>;
+        let cases: &[(Seconds, Seconds, Seconds, Option<Reason>)] = &[
             (Some(300), None, Some(0), None),
             (Some(-29), None, Some(-300), None),
             (Some(-30), None, Some(-300), Some(Reason::TokenExpired)),

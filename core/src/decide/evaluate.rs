@@ -478,3 +478,6 @@ fn merge(names: &mut Vec<Arc<str>>, more: Vec<Arc<str>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

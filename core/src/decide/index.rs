@@ -99,7 +99,7 @@ impl PolicySet {
     }
 
     /// Every policy that claims `host`, some of them more than once.
-    pub(super) fn claimants<'p, 'r>(&'p self, host: &'r str) -> impl Iterator<Item = &'p Arc<Policy>> {
+    pub(super) fn claimants<'p>(&'p self, host: &str) -> impl Iterator<Item = &'p Arc<Policy>> {
         [&self.holders, &self.fallbacks]
             .into_iter()
             .flat_map(move |table| table.tables(host))
@@ -122,7 +122,7 @@ impl PolicySet {
     }
 
     /// The floors that cover `host`, whatever their paths.
-    pub(super) fn floors<'p, 'r>(&'p self, host: &'r str) -> impl Iterator<Item = &'p Floor> {
+    pub(super) fn floors<'p>(&'p self, host: &str) -> impl Iterator<Item = &'p Floor> {
         self.parts.floors.iter().filter(move |floor| floor.matches.hosts.iter().any(|pattern| pattern.matches(host)))
     }
 }
@@ -153,7 +153,7 @@ impl HostTable {
     }
 
     /// The path tables for `host`, the most specific first.
-    fn tables<'p, 'r>(&'p self, host: &'r str) -> impl Iterator<Item = &'p PathTable> {
+    fn tables<'p>(&'p self, host: &str) -> impl Iterator<Item = &'p PathTable> {
         let wildcards = (!self.suffix.is_empty()).then(|| suffixes(host).filter_map(|suffix| self.suffix.get(suffix)));
         self.exact.get(host).into_iter().chain(wildcards.into_iter().flatten()).chain((!self.any.0.is_empty()).then_some(&self.any))
     }
@@ -196,7 +196,7 @@ impl PathTable {
 
     /// The entries that match `path`, itself folded, the most specific first. A handful is walked through; of many, each length of prefix
     /// costs one binary search, so that the cost depends on the configuration and not on the request.
-    fn matching<'p, 'r>(&'p self, path: &'r str) -> impl Iterator<Item = &'p Entry> {
+    fn matching<'p>(&'p self, path: &str) -> impl Iterator<Item = &'p Entry> {
         const FEW: usize = 8;
         let few = (self.0.len() <= FEW).then(|| self.0.iter().filter(move |entry| entry.pattern.matches_folded(path)));
         let many = (self.0.len() > FEW).then(|| Search { rest: &self.0, path }.flatten());
@@ -291,3 +291,6 @@ pub(super) fn coverage(patterns: &[PathPattern], path: &Path<'_>, ignore_case: b
         (false, _) => Coverage::Outside,
     }
 }
+
+#[cfg(test)]
+mod tests;

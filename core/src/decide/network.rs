@@ -59,3 +59,6 @@ fn within<N: Copy + Ord>(intervals: &[(N, N)], value: N) -> bool {
     let after = intervals.partition_point(|(start, _)| *start <= value);
     after.checked_sub(1).and_then(|at| intervals.get(at)).is_some_and(|(_, end)| value <= *end)
 }
+
+#[cfg(test)]
+mod tests;

@@ -404,3 +404,6 @@ pub(crate) fn percent_decode(text: &[u8]) -> Vec<u8> {
     }
     decoded
 }
+
+#[cfg(test)]
+mod tests;

@@ -293,3 +293,6 @@ impl<'de> Deserialize<'de> for Unambiguous {
         deserializer.deserialize_any(AnyVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use proptest::prelude::*;
+
+use super::{super::*, *};
+
+fn policy(name: &str, namespace: &str, hosts: Vec<HostPattern>, paths: Vec<PathPattern>, ignore_path_case: bool) -> Arc<Policy> {
+    Arc::new(Policy {
+        id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, namespace, name, name)),
+        mode: Mode::Enforce,
+        matches: Match { hosts: hosts.into(), paths: paths.into(), ignore_path_case },
+        rules: Rules::Invalid { problem: "".into() },
+    })
+}
+
+fn select(set: &PolicySet, host: &str, path: &str) -> String {
+    match set.select(host, &Path::parse(path.as_bytes()).unwrap()) {
+        Selection::Policy(policy) => policy.id.name.to_string(),
+        Selection::Nothing => "nothing".into(),
+        Selection::CaseMatters => "case".into(),
+    }
+}
+
+fn exact(host: &str) -> HostPattern {
+    HostPattern::Exact(host.into())
+}
+
+fn suffix(host: &str) -> HostPattern {
+    HostPattern::Suffix(host.into())
+}
+
+#[test]
+fn the_most_specific_wins_by_host_then_by_path() {
+    let set = PolicySet::new(PolicySetParts {
+        holders: vec![
+            policy("exact-host", "n", vec![exact("a.x.com")], vec![PathPattern::prefix("/api")], false),
+            policy("near-wildcard", "n", vec![suffix("x.com")], vec![PathPattern::prefix("/"), PathPattern::exact("/media")], false),
+            policy("far-wildcard", "n", vec![suffix("com")], vec![], false),
+            policy("deep", "n", vec![suffix("x.com")], vec![PathPattern::prefix("/media/v1/"), PathPattern::exact("/api/v1")], false),
+        ],
+        fallbacks: vec![policy("fallback", "", vec![suffix("org"), suffix("com")], vec![], false)],
+        ..PolicySetParts::default()
+    });
+    for (host, path, expected) in [
+        ("a.x.com", "/api", "exact-host"),
+        ("a.x.com", "/api/v1", "exact-host"),
+        ("a.x.com", "/apiary", "near-wildcard"),
+        ("a.x.com", "/media", "near-wildcard"),
+        ("a.x.com", "/media/v1", "deep"),
+        ("a.x.com", "/media/v1/x", "deep"),
+        ("a.x.com", "/media/v10", "near-wildcard"),
+        ("b.x.com", "/api/v1", "deep"),
+        ("b.a.x.com", "/", "near-wildcard"),
+        ("x.com", "/", "far-wildcard"),
+        ("y.com", "/", "far-wildcard"),
+        ("com", "/", "nothing"),
+        ("y.org", "/", "fallback"),
+        ("y.net", "/", "nothing"),
+    ] {
+        assert_eq!(select(&set, host, path), expected, "{host}{path}");
+    }
+}
+
+#[test]
+fn another_case_is_never_another_policy() {
+    let set = PolicySet::new(PolicySetParts {
+        holders: vec![
+            policy("all", "n", vec![exact("a")], vec![PathPattern::prefix("/")], false),
+            policy("api", "n", vec![exact("a")], vec![PathPattern::prefix("/api")], false),
+            policy("net", "n", vec![exact("a")], vec![PathPattern::prefix("/Net")], true),
+            policy("own", "n", vec![exact("b")], vec![PathPattern::prefix("/api"), PathPattern::prefix("/")], false),
+        ],
+        ..PolicySetParts::default()
+    });
+    for (host, path, expected) in [
+        ("a", "/api/x", "api"),
+        ("a", "/API/x", "case"),
+        ("a", "/x", "all"),
+        ("a", "/X", "all"),
+        ("a", "/Net/x", "net"),
+        ("a", "/nET/x", "net"),
+        ("b", "/API", "own"),
+    ] {
+        assert_eq!(select(&set, host, path), expected, "{host}{path}");
+    }
+}
+
+#[test]
+fn a_wildcard_never_speaks_for_a_host_that_is_granted_to_another() {
+    let mut grants = Grants::default();
+    grants.add(&suffix("x.com"), "x");
+    grants.add(&exact("a.x.com"), "y");
+    grants.add(&suffix("deep.x.com"), "z");
+    let set = PolicySet::new(PolicySetParts {
+        holders: vec![policy("wild", "x", vec![suffix("x.com")], vec![], false)],
+        fallbacks: vec![policy("fallback", "", vec![suffix("com")], vec![], false)],
+        grants: Some(grants),
+        ..PolicySetParts::default()
+    });
+    for (host, expected) in [("b.x.com", "wild"), ("a.x.com", "fallback"), ("c.deep.x.com", "fallback"), ("deep.x.com", "wild")] {
+        assert_eq!(select(&set, host, "/"), expected, "{host}");
+    }
+    let grants = set.parts().grants.as_ref().unwrap();
+    assert!(grants.permits_pattern(&suffix("x.com"), "x") && grants.permits_pattern(&suffix("deeper.x.com"), "x"));
+    assert!(
+        !grants.permits_pattern(&suffix("com"), "x")
+            && !grants.permits_pattern(&suffix("a.deep.x.com"), "x")
+            && !grants.permits_pattern(&HostPattern::Any, "x")
+    );
+}
+
+/// The rules of product.md once more, written without any index.
+fn select_naively(holders: &[Arc<Policy>], host: &str, path: &str) -> Option<String> {
+    let mut best: Option<((usize, usize, usize, usize), String)> = None;
+    for policy in holders {
+        for pattern in &policy.matches.hosts {
+            if !pattern.matches(host) {
+                continue;
+            }
+            let host_rank = match pattern {
+                HostPattern::Exact(_) => (1, 0),
+                HostPattern::Suffix(suffix) => (0, suffix.len()),
+                HostPattern::Any => (0, 0),
+            };
+            for path_pattern in &policy.matches.paths {
+                let path_rank = match path_pattern {
+                    PathPattern::Exact { path: exact, .. } if **exact == *path => (1, 0),
+                    PathPattern::Prefix { path: prefix, .. } if path == &**prefix || path.starts_with(&format!("{prefix}/")) => (0, prefix.len()),
+                    PathPattern::Exact { .. } | PathPattern::Prefix { .. } => continue,
+                };
+                let rank = (host_rank.0, host_rank.1, path_rank.0, path_rank.1);
+                if best.as_ref().is_none_or(|(known, _)| rank > *known) {
+                    best = Some((rank, policy.id.name.to_string()));
+                }
+            }
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+fn path() -> impl Strategy<Value = String> {
+    proptest::collection::vec("[ab]{1,2}", 0..4).prop_map(|segments| format!("/{}", segments.join("/")))
+}
+
+fn host_name() -> impl Strategy<Value = String> {
+    proptest::collection::vec("[ab]", 1..4).prop_map(|labels| labels.join("."))
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_rules_written_without_an_index(
+        slots in proptest::collection::btree_set((host_name(), any::<bool>(), path(), any::<bool>()), 0..30),
+        host in host_name(),
+        path in path(),
+    ) {
+        let holders: Vec<_> = slots.iter().enumerate().map(|(number, (host, is_exact_host, path, is_exact_path))| {
+            let host = if *is_exact_host { exact(host) } else { suffix(host) };
+            let path = if *is_exact_path { PathPattern::exact(path) } else { PathPattern::prefix(path) };
+            policy(&number.to_string(), "n", vec![host], vec![path], false)
+        }).collect();
+        let expected = select_naively(&holders, &host, &path).unwrap_or_else(|| "nothing".into());
+        let set = PolicySet::new(PolicySetParts { holders, ..PolicySetParts::default() });
+        prop_assert_eq!(select(&set, &host, &path), expected);
+    }
+}

@@ -1,0 +1,215 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn host(authority: &[u8]) -> Option<String> {
+    Host::parse(authority).map(|host| host.as_str().to_owned())
+}
+
+#[test]
+fn a_host_is_exactly_one_host() {
+    let sound: &[(&str, &str)] = &[
+        ("callbacks.contoso.com", "callbacks.contoso.com"),
+        ("CallBacks.Contoso.COM", "callbacks.contoso.com"),
+        ("callbacks.contoso.com.", "callbacks.contoso.com"),
+        ("callbacks.contoso.com:8443", "callbacks.contoso.com"),
+        ("callbacks.contoso.com.:443", "callbacks.contoso.com"),
+        ("localhost", "localhost"),
+        ("10.0.0.1:80", "10.0.0.1"),
+        ("[::1]", "[::1]"),
+        ("[2603:1027::A]:443", "[2603:1027::a]"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ];
+    for (authority, expected) in sound {
+        assert_eq!(host(authority.as_bytes()).as_deref(), Some(*expected), "{authority}");
+    }
+    let long_label = format!("{}.com", "a".repeat(64));
+    let long_host = format!("{}com", "a.".repeat(126));
+    let ambiguous: &[&str] = &[
+        "",
+        ".",
+        "..",
+        "a..b",
+        ".a",
+        "a.com..",
+        "a.com,b.com",
+        "a.com, b.com",
+        "x@a.com",
+        "a.com:",
+        "a.com:x",
+        "a.com:80:80",
+        "a.com:123456",
+        "a b",
+        "a\tb",
+        "a.com/",
+        "a.com?x",
+        "a.com#",
+        "a\\b",
+        "[::1",
+        "[::1]x",
+        "[::1]:",
+        "::1",
+        "[]",
+        "bücher.example",
+        "a%2ecom",
+        "a.com\0",
+        &long_label,
+        &long_host,
+    ];
+    for authority in ambiguous {
+        assert_eq!(host(authority.as_bytes()), None, "{authority:?}");
+    }
+    assert_eq!(host(b"a\xff.com"), None);
+}
+
+#[test]
+fn a_path_is_read_alike_by_every_upstream() {
+    let sound = [
+        "/",
+        "/api/callbacks",
+        "/API/Callbacks",
+        "/a.b/..c/c../...",
+        "/%C3%BC",
+        "/ü",
+        "/a%20b",
+        "/a+b",
+        "/a%2Bb",
+        "/a%25b",
+        "/~user",
+        "/a,b=c@d!$&'()*:",
+        "/trailing/",
+    ];
+    for path in sound {
+        assert!(Path::parse(path.as_bytes()).is_ok(), "{path}: {:?}", Path::parse(path.as_bytes()));
+    }
+    let ambiguous = [
+        "",
+        "api",
+        "*",
+        "//",
+        "/a//b",
+        "/a//",
+        "/.",
+        "/..",
+        "/a/./b",
+        "/a/../b",
+        "/a/..",
+        "/a/.",
+        "/..;/admin",
+        "/a;x=1",
+        "/a\\b",
+        "/a#b",
+        "/a b",
+        "/a\u{1}b",
+        "/a\u{7f}",
+        "/a%2fb",
+        "/a%2Fb",
+        "/a%5cb",
+        "/%2e%2e/b",
+        "/a%2E",
+        "/%61pi",
+        "/a%2Db",
+        "/a%5Fb",
+        "/a%7Eb",
+        "/%30",
+        "/a%252fb",
+        "/a%2561",
+        "/a%00",
+        "/a%0d%0a",
+        "/a%7f",
+        "/a%3bx",
+        "/a%23b",
+        "/a%",
+        "/a%4",
+        "/a%zz",
+        "/a%ff",
+        "/a%c0%af",
+        "/a%ed%a0%80",
+        "/a%C2%85",
+        "/a\u{85}",
+    ];
+    for path in ambiguous {
+        assert!(Path::parse(path.as_bytes()).is_err(), "{path:?}");
+    }
+    assert!(Path::parse(b"/a\xff").is_err());
+}
+
+#[test]
+fn an_absolute_form_must_name_the_same_host() {
+    let host = Host::parse(b"a.com").unwrap();
+    let target = |text: &'static str| Target::parse(text.as_bytes(), &host).map(|target| target.path.map(|path| path.as_str().to_owned()));
+    assert_eq!(target("http://a.com/x"), Ok(Ok("/x".to_owned())));
+    assert_eq!(target("https://A.COM:443/x"), Ok(Ok("/x".to_owned())));
+    assert_eq!(target("http://b.com/x"), Err(Reason::AmbiguousHost));
+    assert_eq!(target("http://x@a.com/x"), Err(Reason::AmbiguousHost));
+    assert_eq!(target("http://a.com,b.com/x"), Err(Reason::AmbiguousHost));
+    assert!(target("http://a.com").unwrap().is_err());
+    assert!(target("*").unwrap().is_err());
+    assert!(target("").unwrap().is_err());
+    assert!(target("/x?a=b#c").unwrap().is_err());
+}
+
+#[test]
+fn a_joined_credential_counts_as_doubled() {
+    for (joined, expected) in [(true, Header::Many), (false, Header::One(b"Bearer a,b"))] {
+        let mut headers = Headers::new(joined);
+        headers.push("Authorization", b"Bearer a,b".as_slice());
+        assert_eq!(headers.one("authorization"), expected);
+        assert_eq!(headers.one("cookie"), Header::Absent);
+        headers.push("authorization", b"Bearer c".as_slice());
+        assert_eq!(headers.one("authorization"), Header::Many);
+    }
+}
+
+#[test]
+fn methods_are_tokens() {
+    for method in ["GET", "POST", "PROPFIND", "get", "M-SEARCH"] {
+        assert_eq!(parse_method(method.as_bytes()), Ok(method));
+    }
+    for method in [b"".as_slice(), b"GE T", b"GET\n", b"G\xc3\xa9T", &[b'A'; 33]] {
+        assert_eq!(parse_method(method), Err(Reason::MalformedRequest));
+    }
+}
+
+/// A decoder that shares nothing with ours: what an upstream may make of a path.
+fn decode_naively(path: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = path.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first == b'%' && tail.len() >= 2 && tail[..2].iter().all(u8::is_ascii_hexdigit) {
+            out.push(u8::from_str_radix(std::str::from_utf8(&tail[..2]).unwrap(), 16).unwrap());
+            rest = &tail[2..];
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    out
+}
+
+proptest! {
+    /// Whatever passes means the same after any number of decodings, and has no way up or sideways.
+    #[test]
+    fn a_sound_path_survives_decoding(path in "/[a-c./%25eEfF;\\\\#0 ü]{0,12}") {
+        if Path::parse(path.as_bytes()).is_ok() {
+            let once = decode_naively(&path);
+            let text = String::from_utf8(once.clone()).unwrap();
+            prop_assert_eq!(once.iter().filter(|byte| **byte == b'/').count(), path.matches('/').count());
+            prop_assert!(!text.contains("//") && !text.contains(['\\', ';', '#', '\0']));
+            prop_assert!(text.split('/').all(|segment| segment != "." && segment != ".."));
+            let twice = decode_naively(&text);
+            prop_assert_eq!(twice, once);
+        }
+    }
+
+    #[test]
+    fn hosts_never_panic_and_are_normal(authority in proptest::collection::vec(any::<u8>(), 0..40)) {
+        if let Some(host) = host(&authority) {
+            let again = self::host(host.as_bytes());
+            prop_assert_eq!(again.as_deref(), Some(host.as_str()));
+            prop_assert!(!host.ends_with('.') && !host.bytes().any(|byte| byte.is_ascii_uppercase()));
+        }
+    }
+}

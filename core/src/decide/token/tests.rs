@@ -1,0 +1,154 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use super::*;
+
+fn encode(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+fn token(header: &str, payload: &str) -> String {
+    format!("{}.{}.{}", encode(header), encode(payload), encode("signature"))
+}
+
+fn refusal(token: &str) -> Option<Reason> {
+    Token::parse(token.as_bytes()).err()
+}
+
+const HEADER: &str = r#"{"alg":"RS256","kid":"k","typ":"JWT"}"#;
+const PAYLOAD: &str = r#"{"iss":"i","aud":"a","exp":1800000000.5,"nbf":1e9,"iat":0,"data":{"x":[1,null,true,"y"]}}"#;
+
+#[test]
+fn a_good_token_is_read() {
+    let text = token(HEADER, PAYLOAD);
+    let token = Token::parse(text.as_bytes()).unwrap();
+    assert_eq!((token.algorithm, &*token.kid, token.signature.as_slice()), (Algorithm::RS256, "k", b"signature".as_slice()));
+    assert_eq!(token.signed, &text.as_bytes()[..text.rfind('.').unwrap()]);
+    assert_eq!(token.claims.issuer.as_deref(), Some("i"));
+    assert_eq!(token.claims.audiences, vec!["a".into()]);
+    assert_eq!(
+        (token.claims.expires_ms, token.claims.not_before_ms, token.claims.issued_at_ms),
+        (Some(1_800_000_000_500), Some(1_000_000_000_000), Some(0))
+    );
+    assert_eq!(token.claim("data").unwrap()["x"][3], "y");
+    assert_eq!(token.claim("absent"), None);
+}
+
+#[test]
+fn headers_are_strict() {
+    for (header, expected) in [
+        (r#"{"alg":"none","kid":"k"}"#, Reason::AlgorithmRefused),
+        (r#"{"alg":"HS256","kid":"k"}"#, Reason::AlgorithmRefused),
+        (r#"{"alg":"rs256","kid":"k"}"#, Reason::AlgorithmRefused),
+        (r#"{"alg":"RS256"}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":""}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":7}"#, Reason::TokenMalformed),
+        (r#"{"alg":["RS256"],"kid":"k"}"#, Reason::TokenMalformed),
+        (r#"{"kid":"k"}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","alg":"none","kid":"k"}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","\u006bid":"l"}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","crit":["exp"]}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","b64":false}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","zip":"DEF"}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","jwk":{}}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","jku":"https://x"}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","x5u":"https://x"}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k","x5c":[]}"#, Reason::TokenMalformed),
+        (r#"{"alg":"RS256","kid":"k"} x"#, Reason::TokenMalformed),
+        (r#"["RS256"]"#, Reason::TokenMalformed),
+        ("", Reason::TokenMalformed),
+        ("null", Reason::TokenMalformed),
+    ] {
+        assert_eq!(refusal(&token(header, PAYLOAD)), Some(expected), "{header}");
+    }
+    assert_eq!(refusal(&token(&format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(257)), PAYLOAD)), Some(Reason::TokenMalformed));
+    assert_eq!(refusal(&token(&format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(256)), PAYLOAD)), None);
+}
+
+#[test]
+fn payloads_are_strict() {
+    for payload in [
+        r#"{"iss":1}"#,
+        r#"{"iss":null}"#,
+        r#"{"aud":1}"#,
+        r#"{"aud":["a",1]}"#,
+        r#"{"aud":{}}"#,
+        r#"{"exp":"1800000000"}"#,
+        r#"{"exp":null}"#,
+        r#"{"exp":-1}"#,
+        r#"{"exp":1e400}"#,
+        r#"{"exp":253402300800}"#,
+        r#"{"exp":true}"#,
+        r#"{"exp":1,"exp":2}"#,
+        r#"{"aud":"a","\u0061ud":"b"}"#,
+        r#"{"x":{"y":1,"y":2}}"#,
+        r#"{"x":[{"y":1,"y":2}]}"#,
+        r#"{"iss":"i",}"#,
+        r#"{"iss":"\ud800"}"#,
+        "[]",
+        "",
+    ] {
+        assert_eq!(refusal(&token(HEADER, payload)), Some(Reason::TokenMalformed), "{payload}");
+    }
+    let many = |count: usize| format!("{{{}}}", (0..count).map(|number| format!("\"m{number}\":0")).collect::<Vec<_>>().join(","));
+    assert_eq!((refusal(&token(HEADER, &many(64))), refusal(&token(HEADER, &many(65)))), (None, Some(Reason::TokenMalformed)));
+    let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(4000), "]".repeat(4000));
+    assert_eq!(refusal(&token(HEADER, &deep)), Some(Reason::TokenMalformed));
+    let not_utf8 = format!("{}.{}.c2ln", encode(HEADER), URL_SAFE_NO_PAD.encode(b"{\"iss\":\"\xff\"}"));
+    assert_eq!(refusal(&not_utf8), Some(Reason::TokenMalformed));
+}
+
+#[test]
+fn the_compact_form_is_strict() {
+    let good = token(HEADER, PAYLOAD);
+    let parts: Vec<&str> = good.split('.').collect();
+    for broken in [
+        String::new(),
+        "..".into(),
+        format!("{}.{}", parts[0], parts[1]),
+        format!("{good}."),
+        format!("{good}.{}", parts[2]),
+        format!("{good}="),
+        format!(" {good}"),
+        format!("{good} "),
+        format!("{good}\n"),
+        good.replace('.', ".."),
+        format!("{}+.{}.{}", parts[0], parts[1], parts[2]),
+        format!("{}.{}/.{}", parts[0], parts[1], parts[2]),
+        format!("{}.{}?.{}", parts[0], parts[1], parts[2]),
+        // Loose bits in the last character: a second spelling of the same bytes.
+        format!("{}.{}.QQ", parts[0], parts[1]).replace("QQ", "QR"),
+    ] {
+        assert_eq!(refusal(&broken), Some(Reason::TokenMalformed), "{broken:?}");
+    }
+}
+
+#[test]
+fn the_scheme_is_bearer_and_one_space() {
+    let ok: &[&str] = &["Bearer t", "bearer t", "BEARER t"];
+    for value in ok {
+        assert_eq!(bearer(Header::One(value.as_bytes())), Ok(b"t".as_slice()), "{value}");
+    }
+    for (value, expected) in [
+        ("", Reason::TokenMissing),
+        ("Bearer", Reason::TokenMissing),
+        ("Basic dTpw", Reason::TokenMissing),
+        ("Bearert", Reason::TokenMissing),
+        ("Bearer\tt", Reason::TokenMissing),
+        (" Bearer t", Reason::TokenMissing),
+        ("Bearer ", Reason::TokenMalformed),
+    ] {
+        assert_eq!(bearer(Header::One(value.as_bytes())), Err(expected), "{value:?}");
+    }
+    assert_eq!(bearer(Header::Absent), Err(Reason::TokenMissing));
+    assert_eq!(bearer(Header::Many), Err(Reason::DuplicateCredential));
+    let long = format!("Bearer {}", "a".repeat(MAX_TOKEN + 1));
+    assert_eq!(bearer(Header::One(long.as_bytes())), Err(Reason::TokenMalformed));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_input_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), header in ".{0,40}", payload in ".{0,80}") {
+        let _ = Token::parse(&bytes);
+        let _ = Token::parse(token(&header, &payload).as_bytes());
+    }
+}
