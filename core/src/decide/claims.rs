@@ -11,7 +11,7 @@ use super::{Audience, Now, Reason, TokenRule, token::Claims};
 pub(super) fn measure<'p>(claims: &Claims, rule: &'p TokenRule, now: Now) -> Result<&'p Audience, Reason> {
     match &claims.issuer {
         None => return Err(Reason::ClaimMissing),
-        Some(issuer) if *issuer != rule.issuer => return Err(Reason::IssuerMismatch),
+        Some(issuer) if **issuer != *rule.issuer => return Err(Reason::IssuerMismatch),
         Some(_) => {}
     }
     if claims.audiences.is_empty() {
@@ -71,6 +71,7 @@ mod tests {
             max_lifetime_ms: Some(300_000),
             require_issued_at: false,
             reuse: ReuseMode::Allow,
+            reuse_scope: [0; 32],
         }
     }
 

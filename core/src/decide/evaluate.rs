@@ -8,8 +8,8 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::digest;
 
 use super::{
-    About, Allow, AllowReason, ApiKeyCarrier, Decided, Decision, Forward, Header, KeyRing, KeySetId, Mode, Mutations, Now, Path, PendingAllow,
-    Policy, PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched, Verdict, WantedKey,
+    About, Allow, AllowReason, ApiKeyCarrier, Decided, Decision, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow, Policy,
+    PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched, Verdict, WantedKey,
     credential,
     index::{Coverage, Selection, coverage},
     sender::{self, Evidence, Met, Unmet},
@@ -172,45 +172,37 @@ impl<'c, T: Trace> Check<'c, T> {
     fn check_policy(mut self, policy: &'c Arc<Policy>, path: &Path<'_>) -> Decided {
         self.about.policy = Some(Arc::clone(&policy.id));
         let (senders, forward) = match &policy.rules {
-            Rules::Senders { senders, forward } => (senders, &**forward),
+            Rules::Senders { senders, forward } => (senders, forward),
             Rules::Invalid { problem } => {
                 self.fail("policy", Some(&policy.id.label), Reason::PolicyInvalid, format_args!("{problem}"));
                 return Decided::Final(self.conclude(policy, Err(Reason::PolicyInvalid)));
             }
         };
-        let on_path = match self.senders_on_path(policy, senders, path) {
-            Ok(on_path) if on_path.is_empty() => {
-                self.fail("sender", Some(&policy.id.label), Reason::NoPolicy, format_args!("no sender is good for this path"));
-                return Decided::Final(self.conclude(policy, Err(Reason::NoPolicy)));
-            }
-            Ok(on_path) => on_path,
-            Err(reason) => return self.refuse_for_host(reason, Some(path)),
-        };
-        if on_path.iter().all(|sender| sender::check_method(self.request, &sender.methods) == Err(Reason::MethodDenied)) {
-            self.fail("method", Some(&policy.id.label), Reason::MethodDenied, format_args!("no sender on this path takes `{}`", self.request.method));
+        if let Some(sender) = senders.iter().find(|sender| covers(policy, sender, path) == Coverage::CaseMatters) {
+            let detail = format_args!("sender `{}` is good for this path in another case", sender.name);
+            self.fail("path", Some(&policy.id.label), Reason::AmbiguousPath, detail);
+            return self.refuse_for_host(Reason::AmbiguousPath, Some(path));
+        }
+        let mut methods = on_path(policy, senders, path).map(|sender| sender::check_method(self.request, &sender.methods)).peekable();
+        if methods.peek().is_none() {
+            self.fail("sender", Some(&policy.id.label), Reason::NoPolicy, format_args!("no sender is good for this path"));
+            return Decided::Final(self.conclude(policy, Err(Reason::NoPolicy)));
+        }
+        if methods.all(|method| method == Err(Reason::MethodDenied)) {
+            let detail = format_args!("no sender on this path takes `{}`", self.request.method);
+            self.trace.step(Step {
+                policy: Some(&policy.id.label),
+                sender: None,
+                stage: "method",
+                outcome: StepOutcome::Fail(Reason::MethodDenied),
+                detail,
+            });
             return Decided::Final(self.conclude(policy, Err(Reason::MethodDenied)));
         }
         if let Err(reason) = self.check_names(policy, senders, forward) {
             return if reason == Reason::DuplicateCredential { self.refuse_for_host(reason, Some(path)) } else { self.deny(reason) };
         }
-        self.check_senders(policy, &on_path, forward)
-    }
-
-    /// The senders that are good for the path.
-    fn senders_on_path(&mut self, policy: &Policy, senders: &'c [Sender], path: &Path<'_>) -> Result<Vec<&'c Sender>, Reason> {
-        let mut on_path = Vec::with_capacity(senders.len());
-        for sender in senders {
-            match coverage(&sender.paths, path, policy.matches.ignore_path_case) {
-                Coverage::Covered => on_path.push(sender),
-                Coverage::Outside => {}
-                Coverage::CaseMatters => {
-                    let detail = format_args!("sender `{}` is good for this path in another case", sender.name);
-                    self.fail("path", Some(&policy.id.label), Reason::AmbiguousPath, detail);
-                    return Err(Reason::AmbiguousPath);
-                }
-            }
-        }
-        Ok(on_path)
+        self.check_senders(policy, senders, path, forward)
     }
 
     /// No credential may come in two spellings, and no proxy further on may be told to drop a header that decides something.
@@ -238,28 +230,34 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// Asks every sender on the path. Any allow wins; which of several is reported never depends on their order.
-    fn check_senders(mut self, policy: &'c Arc<Policy>, senders: &[&'c Sender], forward: &'c Forward) -> Decided {
+    fn check_senders(mut self, policy: &'c Arc<Policy>, senders: &'c [Sender], path: &Path<'_>, forward: &'c Arc<Forward>) -> Decided {
         let mut evidence = Evidence::new(self.request, self.keys, self.now);
-        let mut grants: Vec<Grant<'c>> = Vec::new();
+        let mut granted: Option<Grant<'c>> = None;
         let mut refusals: Vec<Refusal<'c>> = Vec::new();
-        for sender in senders {
+        for sender in on_path(policy, senders, path) {
             match self.check_sender(sender, &mut evidence, forward) {
-                Ok(grant) => grants.push(grant),
+                Ok(grant) if granted.as_ref().is_none_or(|known| grant.rank() < known.rank()) => granted = Some(grant),
+                Ok(_) => {}
                 Err(unmet) => refusals.push(Refusal { sender, unmet, issuer_matches: false }),
             }
         }
         self.about.verified = evidence.is_verified();
-        grants.sort_by(|a, b| (reuse_of(a.checks) as u8, &a.sender.name).cmp(&(reuse_of(b.checks) as u8, &b.sender.name)));
-        if let Some(grant) = grants.into_iter().next() {
-            return self.allow(policy, grant, &evidence, forward);
+        match granted {
+            Some(grant) => self.allow(policy, grant, evidence, forward),
+            None => self.refuse(policy, refusals, evidence),
         }
-        self.about.token = evidence.token_facts(None);
+    }
+
+    /// No sender allows: reports one refusal, and asks for a key first if that might change it.
+    fn refuse(mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: Evidence<'_>) -> Decided {
         let issuer = evidence.token().and_then(|token| token.claims.issuer.as_deref());
         for refusal in &mut refusals {
             refusal.issuer_matches = issuer.is_some() && issuer_of(refusal.sender) == issuer;
         }
         let wanted = refusals.iter_mut().find_map(|refusal| refusal.unmet.wanted_key.take());
+        // FAIL-CLOSED: a policy without any sender on the path was refused before; if not, it is a fault of ours.
         let Some(reported) = pick_refusal(&refusals) else { return self.deny(Reason::Internal) };
+        self.about.token = evidence.into_token_facts(None);
         self.about.sender = Some(Arc::clone(&reported.sender.name));
         let verdict = self.conclude(policy, Err(reported.unmet.reason));
         match wanted {
@@ -268,7 +266,7 @@ impl<'c, T: Trace> Check<'c, T> {
         }
     }
 
-    fn check_sender(&mut self, sender: &'c Sender, evidence: &mut Evidence<'c>, forward: &Forward) -> Result<Grant<'c>, Unmet> {
+    fn check_sender(&mut self, sender: &'c Sender, evidence: &mut Evidence<'c>, forward: &Arc<Forward>) -> Result<Grant<'c>, Unmet> {
         let label = self.about.policy.clone();
         let label = label.as_ref().map(|id| &*id.label);
         let result = sender::check_method(self.request, &sender.methods).map_err(Unmet::from).and_then(|()| {
@@ -290,11 +288,11 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// A sender allows; where its token may be used once only, or is counted, the reuse store has the last word.
-    fn allow(mut self, policy: &Arc<Policy>, grant: Grant<'_>, evidence: &Evidence<'_>, forward: &Forward) -> Decided {
+    fn allow(mut self, policy: &Policy, grant: Grant<'_>, evidence: Evidence<'_>, forward: &Arc<Forward>) -> Decided {
         self.about.sender = Some(Arc::clone(&grant.sender.name));
         self.about.source_mismatch = grant.met.source_mismatch;
-        self.about.token = grant.met.audience.and_then(|audience| evidence.token_facts(Some(audience)));
         let claim = claim_reuse(policy, grant.checks, evidence.token(), self.request);
+        self.about.token = grant.met.audience.and_then(|audience| evidence.into_token_facts(Some(audience)));
         let allowed = self.conclude(policy, Ok(grant.mutations));
         match claim {
             None => Decided::Final(allowed),
@@ -338,16 +336,16 @@ impl<'c, T: Trace> Check<'c, T> {
         if let Err(refused) = floors {
             return self.deny(refused);
         }
-        let mut mutations = Mutations::default();
+        let mut all = Forward::default();
         for policy in self.policies.claimants(self.host) {
             self.about.policy.get_or_insert_with(|| Arc::clone(&policy.id));
             if let Rules::Senders { forward, .. } = &policy.rules {
-                let Mutations { remove_headers, strip_query, .. } = shadow_mutations(forward);
-                merge(&mut mutations.remove_headers, remove_headers);
-                merge(&mut mutations.strip_query, strip_query);
+                all.headers = all.headers.into_iter().chain(forward.headers.iter().cloned()).collect();
+                all.remove = all.remove.into_iter().chain(forward.remove.iter().cloned()).collect();
+                all.strip_query = all.strip_query.into_iter().chain(forward.strip_query.iter().cloned()).collect();
             }
         }
-        let allow = Allow { reason: AllowReason::Shadowed(reason), mutations };
+        let allow = Allow { reason: AllowReason::Shadowed(reason), mutations: shadow_mutations(&Arc::new(all)) };
         Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
     }
 
@@ -380,6 +378,28 @@ impl fmt::Display for SourceNote<'_> {
     }
 }
 
+/// How a sender's own paths cover the request's.
+fn covers(policy: &Policy, sender: &Sender, path: &Path<'_>) -> Coverage {
+    coverage(&sender.paths, path, policy.matches.ignore_path_case)
+}
+
+/// The senders that are good for the path.
+fn on_path<'p>(policy: &Policy, senders: &'p [Sender], path: &Path<'_>) -> impl Iterator<Item = &'p Sender> {
+    senders.iter().filter(move |sender| covers(policy, sender, path) == Coverage::Covered)
+}
+
+impl<'p> Grant<'p> {
+    /// Which of several grants counts: the smallest, so that the order of senders never matters.
+    fn rank(&self) -> (u8, &'p str) {
+        let reuse = match reuse_of(self.checks) {
+            ReuseMode::Allow => 0,
+            ReuseMode::Observe => 1,
+            ReuseMode::Deny => 2,
+        };
+        (reuse, &self.sender.name)
+    }
+}
+
 /// The refusal to report: "cannot decide" first, then the sender whose issuer the token names, then the one that got furthest, then the
 /// table's order, then the name. A sender that refuses the method only counts where all do.
 fn pick_refusal<'r, 'p>(refusals: &'r [Refusal<'p>]) -> Option<&'r Refusal<'p>> {
@@ -403,7 +423,7 @@ fn claim_reuse(policy: &Policy, checks: &SenderChecks, token: Option<&Token<'_>>
     let rule = checks.token.as_ref().filter(|rule| rule.reuse != ReuseMode::Allow)?;
     let token = token?;
     Some(ReuseClaim {
-        key: reuse_key(&policy.id.uid, rule.keys.id(), token.signed),
+        key: reuse_key(&rule.reuse_scope, token.signed),
         expires_ms: token.claims.expires_ms?.saturating_add(rule.clock_skew_ms),
         policy: Arc::clone(&policy.id),
         mode: rule.reuse,
@@ -411,46 +431,28 @@ fn claim_reuse(policy: &Policy, checks: &SenderChecks, token: Option<&Token<'_>>
     })
 }
 
-/// SHA-256 over policy, key set and what was signed: never `jti`, which may be absent, nor the signature, which may be malleable.
-fn reuse_key(uid: &str, key_set: &KeySetId, signed: &[u8]) -> [u8; 32] {
+/// SHA-256 over policy and key set (in `scope`) and what was signed: never `jti`, which may be absent, nor the signature, which may be
+/// malleable.
+fn reuse_key(scope: &[u8; 32], signed: &[u8]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    let mut field = |bytes: &[u8]| {
-        context.update(&(bytes.len() as u64).to_le_bytes());
-        context.update(bytes);
-    };
-    field(uid.as_bytes());
-    field(key_set.issuer().as_bytes());
-    match key_set {
-        KeySetId::Discovery { url, .. } | KeySetId::Jwks { url, .. } => field(url.as_bytes()),
-        KeySetId::ConfigMap { namespace, name, key, .. } => [namespace, name, key].into_iter().for_each(|part| field(part.as_bytes())),
-    }
-    field(signed);
+    context.update(scope);
+    context.update(signed);
     let mut key = [0; 32];
     key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     key
 }
 
 /// What an allow does to the upstream request: every configured header is set from a verified claim or removed.
-fn mutations(forward: &Forward, token: Option<&Token<'_>>, met: &Met<'_>) -> Result<Mutations, Unmet> {
-    let mut mutations = Mutations {
-        set_headers: Vec::with_capacity(forward.headers.len()),
-        remove_headers: forward.remove.to_vec(),
-        strip_query: forward.strip_query.to_vec(),
-    };
-    for (name, claim) in &forward.headers {
-        match forwarded_value(token, claim, met)? {
-            Some(value) => mutations.set_headers.push((Arc::clone(name), value)),
-            None => mutations.remove_headers.push(Arc::clone(name)),
-        }
-    }
-    Ok(mutations)
+fn mutations(forward: &Arc<Forward>, token: Option<&Token<'_>>, met: &Met<'_>) -> Result<Mutations, Unmet> {
+    let values = forward.headers.iter().map(|(_, claim)| forwarded_value(token, claim, met)).collect::<Result<_, _>>()?;
+    Ok(Mutations { forward: Some(Arc::clone(forward)), values })
 }
 
 /// A claim as a header value: the matched audience for `aud`, else a scalar of printable ASCII.
-fn forwarded_value(token: Option<&Token<'_>>, claim: &str, met: &Met<'_>) -> Result<Option<Arc<str>>, Unmet> {
+fn forwarded_value(token: Option<&Token<'_>>, claim: &str, met: &Met<'_>) -> Result<Option<Box<str>>, Unmet> {
     let Some(token) = token else { return Ok(None) };
     let value = match (claim, met.audience) {
-        ("aud", Some(audience)) => return Ok(Some(Arc::clone(&audience.value))),
+        ("aud", Some(audience)) => return Ok(Some(audience.value.as_ref().into())),
         _ => token.claim(claim),
     };
     let text = match value {
@@ -465,18 +467,8 @@ fn forwarded_value(token: Option<&Token<'_>>, claim: &str, met: &Met<'_>) -> Res
 }
 
 /// What a shadowed refusal does to the upstream request: keys are stripped all the same, and no identity is vouched for.
-fn shadow_mutations(forward: &Forward) -> Mutations {
-    let names = forward.headers.iter().map(|(name, _)| name);
-    let remove_headers = forward.remove.iter().chain(names).cloned().collect();
-    Mutations { set_headers: Vec::new(), remove_headers, strip_query: forward.strip_query.to_vec() }
-}
-
-fn merge(names: &mut Vec<Arc<str>>, more: Vec<Arc<str>>) {
-    for name in more {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+fn shadow_mutations(forward: &Arc<Forward>) -> Mutations {
+    Mutations { forward: Some(Arc::clone(forward)), values: Vec::new() }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! Paths are looked up case-folded, since every exact match is a folded match as well; the caller then learns whether case mattered.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{Floor, Grants, HostPattern, Mode, Path, PathPattern, Policy, PolicyId, Unmatched, policy::suffixes};
+use super::{Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, Unmatched, policy::suffixes};
 
 /// Everything the live path looks up, immutable: built by `compile`, swapped as a whole.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub struct PolicySet {
     parts: PolicySetParts,
     holders: HostTable,
     fallbacks: HostTable,
-    pins: HashMap<Box<str>, Arc<Policy>>,
+    pins: Map<Box<str>, Arc<Policy>>,
 }
 
 /// What a [`PolicySet`] is made of.
@@ -130,8 +130,8 @@ impl PolicySet {
 /// The policies of one scope by host.
 #[derive(Debug, Default)]
 struct HostTable {
-    exact: HashMap<Box<str>, PathTable>,
-    suffix: HashMap<Box<str>, PathTable>,
+    exact: Map<Box<str>, PathTable>,
+    suffix: Map<Box<str>, PathTable>,
     any: PathTable,
 }
 

@@ -6,6 +6,8 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
 
 use aws_lc_rs::signature::{self, ParsedPublicKey};
 
+use super::Map;
+
 /// A signature algorithm of RFC 7518 or RFC 8037 that is taken here: asymmetric ones only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are the registry's own")]
@@ -185,13 +187,13 @@ impl fmt::Debug for VerifyingKey {
 
 /// The usable keys of one JWKS document, by `kid`.
 #[derive(Debug, Default)]
-pub struct KeySet(HashMap<Box<str>, VerifyingKey>);
+pub struct KeySet(Map<Box<str>, VerifyingKey>);
 
 impl KeySet {
     /// A set of these keys.
     #[must_use]
     pub fn new(keys: HashMap<Box<str>, VerifyingKey>) -> Self {
-        Self(keys)
+        Self(keys.into_iter().collect())
     }
 
     /// The key with this `kid`.
@@ -229,13 +231,13 @@ pub struct FetchedKeys {
 
 /// All fetched key sets, as one snapshot. A set that is not in it has no usable keys (`keys_unavailable`).
 #[derive(Clone, Debug, Default)]
-pub struct KeyRing(HashMap<Arc<KeySetId>, FetchedKeys>);
+pub struct KeyRing(Map<Arc<KeySetId>, FetchedKeys>);
 
 impl KeyRing {
     /// A ring of these sets.
     #[must_use]
     pub fn new(sets: HashMap<Arc<KeySetId>, FetchedKeys>) -> Self {
-        Self(sets)
+        Self(sets.into_iter().collect())
     }
 
     /// The keys of one set.

@@ -18,6 +18,7 @@
 //! | `verdict`, `reason` | what was decided and why |
 //! | `trace` | the steps that led there, for people |
 
+mod base64url;
 mod claims;
 mod credential;
 mod evaluate;
@@ -34,6 +35,9 @@ mod token;
 mod trace;
 mod verdict;
 
+/// A map for lookups by what comes from the wire, filled only from the configuration: a fast hash is enough, since no stranger inserts.
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
 pub use evaluate::decide;
 pub use index::{PolicySet, PolicySetParts};
 pub use jwks::{JwksError, KeySetReading, MAX_JWKS, MAX_KEYS, RejectedKey, read_key_set};
@@ -41,7 +45,7 @@ pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, 
 pub use network::RangeSet;
 pub use policy::{
     ApiKeyCarrier, ApiKeyRule, Audience, Audiences, Floor, Forward, Grants, HostPattern, Match, MethodRule, Mode, OnMismatch, PathPattern, Policy,
-    PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched,
+    PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
 };
 pub use reason::{Class, Reason};
 pub use request::{Body, Header, Headers, Host, Path, RawRequest, Request, Target, Wire};

@@ -2,9 +2,11 @@
 //!
 //! Must not know how policies are written ([`crate::api`]) or how they got here ([`crate::compile`]).
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use super::{AlgorithmSet, KeySource, RangeSet};
+use aws_lc_rs::digest;
+
+use super::{AlgorithmSet, KeySetId, KeySource, Map, RangeSet};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,16 +115,16 @@ pub enum PathPattern {
     /// This path and no other.
     Exact {
         /// As written.
-        path: Box<str>,
-        /// In ASCII lower case.
-        folded: Box<str>,
+        path: Arc<str>,
+        /// In ASCII lower case; the same text where nothing changes.
+        folded: Arc<str>,
     },
     /// This path and everything below it, by whole segments. Kept without a trailing slash; `/` is the empty string.
     Prefix {
         /// As written.
-        path: Box<str>,
-        /// In ASCII lower case.
-        folded: Box<str>,
+        path: Arc<str>,
+        /// In ASCII lower case; the same text where nothing changes.
+        folded: Arc<str>,
     },
 }
 
@@ -130,15 +132,23 @@ impl PathPattern {
     /// This path and no other.
     #[must_use]
     pub fn exact(path: &str) -> Self {
-        Self::Exact { path: path.into(), folded: path.to_ascii_lowercase().into() }
+        let (path, folded) = fold(path);
+        Self::Exact { path, folded }
     }
 
     /// This path and everything below it; a trailing slash does not matter.
     #[must_use]
     pub fn prefix(path: &str) -> Self {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        Self::Prefix { path: path.into(), folded: path.to_ascii_lowercase().into() }
+        let (path, folded) = fold(path.strip_suffix('/').unwrap_or(path));
+        Self::Prefix { path, folded }
     }
+}
+
+/// A path and its ASCII lower case, sharing one text where they are equal.
+fn fold(path: &str) -> (Arc<str>, Arc<str>) {
+    let as_written: Arc<str> = path.into();
+    let folded = if path.bytes().any(|byte| byte.is_ascii_uppercase()) { path.to_ascii_lowercase().into() } else { Arc::clone(&as_written) };
+    (as_written, folded)
 }
 
 /// One sender of a policy.
@@ -160,7 +170,7 @@ pub enum MethodRule {
     /// Any.
     Any,
     /// One of these.
-    OneOf(Box<[Box<str>]>),
+    OneOf(Arc<[Box<str>]>),
     /// `GET` with a WebSocket upgrade (RFC 6455; over HTTP/2 RFC 8441).
     WebSocketUpgrade,
 }
@@ -235,7 +245,7 @@ pub enum ReuseMode {
 #[derive(Clone, Debug)]
 pub struct TokenRule {
     /// `iss`, byte for byte.
-    pub issuer: Box<str>,
+    pub issuer: Arc<str>,
     /// `aud`: one of these.
     pub audiences: Audiences,
     /// Whose keys.
@@ -250,11 +260,30 @@ pub struct TokenRule {
     pub require_issued_at: bool,
     /// What is done about reuse.
     pub reuse: ReuseMode,
+    /// What its tokens are remembered under: [`reuse_scope`] of the policy and the key set.
+    pub reuse_scope: [u8; 32],
 }
 
-/// The audiences that make a token ours. GUIDs are compared without regard to case.
+/// SHA-256 over a policy's uid and a key set, each field with its length before it: one token counts once per policy and key set.
+#[must_use]
+pub fn reuse_scope(policy_uid: &str, key_set: &KeySetId) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let (second, third, fourth): (&str, &str, &str) = match key_set {
+        KeySetId::Discovery { url, .. } | KeySetId::Jwks { url, .. } => (url, "", ""),
+        KeySetId::ConfigMap { namespace, name, key, .. } => (namespace, name, key),
+    };
+    for field in [policy_uid, key_set.issuer(), second, third, fourth] {
+        context.update(&(field.len() as u64).to_le_bytes());
+        context.update(field.as_bytes());
+    }
+    let mut scope = [0; 32];
+    scope.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    scope
+}
+
+/// The audiences that make a token ours. GUIDs are compared as numbers, so without regard to case; everything else byte for byte.
 #[derive(Clone, Debug, Default)]
-pub struct Audiences(HashMap<Box<str>, Audience>);
+pub struct Audiences(Box<[(AudienceKey, Audience)]>);
 
 /// One audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,20 +294,34 @@ pub struct Audience {
     pub name: Option<Arc<str>>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum AudienceKey {
+    Guid(u128),
+    Text(Arc<str>),
+}
+
 impl Audiences {
-    /// The set of these audiences.
+    /// The set of these audiences; of equal ones the first counts.
     pub fn new(audiences: impl IntoIterator<Item = Audience>) -> Self {
-        Self(audiences.into_iter().map(|audience| (canonical_audience(&audience.value).into(), audience)).collect())
+        let key = |value: &Arc<str>| parse_guid(value).map_or_else(|| AudienceKey::Text(Arc::clone(value)), AudienceKey::Guid);
+        let mut entries: Vec<_> = audiences.into_iter().map(|audience| (key(&audience.value), audience)).collect();
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        entries.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        Self(entries.into())
     }
 
     /// The configured audience that `audience`, from a token, equals.
     #[must_use]
     pub fn find(&self, audience: &str) -> Option<&Audience> {
-        match self.0.get(audience) {
-            Some(found) if !is_guid(audience) || found.value.as_ref() == audience => Some(found),
-            _ if is_guid(audience) => self.0.get(audience.to_ascii_lowercase().as_str()),
-            _ => None,
-        }
+        let guid = parse_guid(audience);
+        let order = |key: &AudienceKey| match (key, guid) {
+            (AudienceKey::Guid(known), Some(guid)) => known.cmp(&guid),
+            (AudienceKey::Guid(_), None) => std::cmp::Ordering::Less,
+            (AudienceKey::Text(_), Some(_)) => std::cmp::Ordering::Greater,
+            (AudienceKey::Text(known), None) => (**known).cmp(audience),
+        };
+        let at = self.0.binary_search_by(|(key, _)| order(key)).ok()?;
+        self.0.get(at).map(|(_, audience)| audience)
     }
 
     /// How many there are.
@@ -294,21 +337,20 @@ impl Audiences {
     }
 }
 
-fn canonical_audience(audience: &str) -> String {
-    if is_guid(audience) { audience.to_ascii_lowercase() } else { audience.to_owned() }
-}
-
-/// Whether `text` is a GUID in its 8-4-4-4-12 form.
-pub(crate) fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+/// The number that a GUID in its 8-4-4-4-12 form stands for; `None` for any other text.
+#[must_use]
+pub fn parse_guid(text: &str) -> Option<u128> {
+    if text.len() != 36 {
+        return None;
+    }
+    text.bytes().enumerate().try_fold(0, |guid: u128, (at, byte)| match at {
+        8 | 13 | 18 | 23 => (byte == b'-').then_some(guid),
+        _ => char::from(byte).to_digit(16).map(|digit| guid << 4 | u128::from(digit)),
+    })
 }
 
 /// What is done to the upstream request on allow.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// Header name (lower case) and the claim it carries.
     pub headers: Box<[(Arc<str>, Box<str>)]>,
@@ -346,8 +388,8 @@ pub enum Unmatched {
 /// Which namespaces may speak for which hosts.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
-    exact: HashMap<Box<str>, Vec<Box<str>>>,
-    suffix: HashMap<Box<str>, Vec<Box<str>>>,
+    exact: Map<Box<str>, Vec<Box<str>>>,
+    suffix: Map<Box<str>, Vec<Box<str>>>,
 }
 
 impl Grants {

@@ -8,14 +8,17 @@ use super::{
     token::{self, Token},
 };
 
+/// Most senders of one policy.
+const MAX_SENDERS: usize = 8;
+
 /// What is worked out once per request, however many senders look at it.
 pub(super) struct Evidence<'r> {
     request: &'r Request<'r>,
     keys: &'r KeyRing,
     now: Now,
     token: Option<Result<Token<'r>, Reason>>,
-    /// Keys that the token's signature was tried with, by address.
-    verified: Vec<(*const VerifyingKey, bool)>,
+    /// Keys that the token's signature was tried with, by address, and whether it was theirs. A ninth is tried anew.
+    tried: [Option<(*const VerifyingKey, bool)>; MAX_SENDERS],
 }
 
 /// What a sender's demands came to when all of them are met.
@@ -43,12 +46,12 @@ impl From<Reason> for Unmet {
 
 impl<'r> Evidence<'r> {
     pub(super) fn new(request: &'r Request<'r>, keys: &'r KeyRing, now: Now) -> Self {
-        Self { request, keys, now, token: None, verified: Vec::new() }
+        Self { request, keys, now, token: None, tried: [None; MAX_SENDERS] }
     }
 
     /// Whether the token that was read has a good signature of a key that was asked for.
     pub(super) fn is_verified(&self) -> bool {
-        self.verified.iter().any(|(_, verified)| *verified)
+        self.tried.iter().flatten().any(|(_, verified)| *verified)
     }
 
     /// The token, if one was read and has the right form.
@@ -57,14 +60,13 @@ impl<'r> Evidence<'r> {
     }
 
     /// What the token says of itself, for the log. `audience` is the matched one.
-    pub(super) fn token_facts(&self, audience: Option<&Audience>) -> Option<TokenFacts> {
-        let token = self.token()?;
-        let first = || token.claims.audiences.first().cloned();
-        Some(TokenFacts {
-            issuer: token.claims.issuer.clone(),
-            audience: audience.map(|audience| audience.value.as_ref().into()).or_else(first),
-            kid: Some(token.kid.clone()),
-        })
+    pub(super) fn into_token_facts(self, audience: Option<&Audience>) -> Option<TokenFacts> {
+        let Token { kid, claims, .. } = self.token?.ok()?;
+        let audience = match audience {
+            Some(audience) => Some(audience.value.as_ref().into()),
+            None => claims.audiences.into_iter().next(),
+        };
+        Some(TokenFacts { issuer: claims.issuer, audience, kid: Some(kid) })
     }
 
     /// Checks everything that `checks` demands.
@@ -97,12 +99,16 @@ impl<'r> Evidence<'r> {
             return Err(Reason::AlgorithmRefused.into());
         }
         let address = std::ptr::from_ref(key);
-        let tried = self.verified.iter().find(|(tried, _)| std::ptr::eq(*tried, address)).map(|(_, verified)| *verified);
-        let verified = tried.unwrap_or_else(|| {
-            let verified = key.verifies(token.algorithm, token.signed, &token.signature);
-            self.verified.push((address, verified));
-            verified
-        });
+        let known = self.tried.iter().flatten().find(|(tried, _)| std::ptr::eq(*tried, address)).map(|(_, verified)| *verified);
+        let verified = match known {
+            Some(verified) => verified,
+            None => token.with_signature(|signature| key.verifies(token.algorithm, token.signed, signature))?,
+        };
+        if known.is_none()
+            && let Some(slot) = self.tried.iter_mut().find(|slot| slot.is_none())
+        {
+            *slot = Some((address, verified));
+        }
         if verified { Ok(audience) } else { Err(Reason::SignatureInvalid.into()) }
     }
 }

@@ -4,13 +4,14 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Algorithm, Header, Reason};
+use super::{Algorithm, Header, Reason, base64url};
 
 /// Longest token that is read, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
+/// Longest signature, in bytes: that of an RSA key of 4096 bits.
+const MAX_SIGNATURE: usize = 512;
 /// Longest `kid`, in bytes.
 const MAX_KID: usize = 256;
 /// Most members of one JSON object, and most audiences of one token.
@@ -25,8 +26,8 @@ const FORBIDDEN_PARAMETERS: &[&str] = &["crit", "b64", "zip", "jwk", "jku", "x5u
 pub(super) struct Token<'a> {
     /// What was signed: `header.payload`.
     pub(super) signed: &'a [u8],
-    /// The signature, decoded.
-    pub(super) signature: Vec<u8>,
+    /// The signature, encoded.
+    signature: &'a [u8],
     /// Its algorithm.
     pub(super) algorithm: Algorithm,
     /// Which key it names.
@@ -75,15 +76,28 @@ impl<'a> Token<'a> {
             return Err(Reason::TokenMalformed);
         };
         let signed = token.get(..header.len() + 1 + payload.len()).ok_or(Reason::TokenMalformed)?;
-        let header = decode(header)?;
-        let header: JoseHeader<'_> = serde_json::from_slice(&header).map_err(|_| Reason::TokenMalformed)?;
+        let mut buffer = vec![0; header.len().max(payload.len())];
+        let header = base64url::decode(header, &mut buffer).ok_or(Reason::TokenMalformed)?;
+        let header: JoseHeader<'_> = serde_json::from_slice(header).map_err(|_| Reason::TokenMalformed)?;
         let algorithm = header.algorithm.as_deref().ok_or(Reason::TokenMalformed)?;
         let algorithm = Algorithm::from_name(algorithm).ok_or(Reason::AlgorithmRefused)?;
-        let kid = header.kid.filter(|kid| !kid.is_empty() && kid.len() <= MAX_KID).ok_or(Reason::TokenMalformed)?;
-        let signature = decode(signature)?;
-        let payload = decode(payload)?;
-        let claims = serde_json::from_slice(&payload).map_err(|_| Reason::TokenMalformed)?;
-        Ok(Self { signed, signature, algorithm, kid: kid.into(), claims, payload })
+        let kid = header.kid.filter(|kid| !kid.is_empty() && kid.len() <= MAX_KID).ok_or(Reason::TokenMalformed)?.into();
+        if signature.is_empty() || base64url::decoded_len(signature.len()).is_none_or(|length| length > MAX_SIGNATURE) {
+            return Err(Reason::TokenMalformed);
+        }
+        let payload_len = base64url::decode(payload, &mut buffer).ok_or(Reason::TokenMalformed)?.len();
+        buffer.truncate(payload_len);
+        let claims = serde_json::from_slice(&buffer).map_err(|_| Reason::TokenMalformed)?;
+        Ok(Self { signed, signature, algorithm, kid, claims, payload: buffer })
+    }
+
+    /// Hands the decoded signature to `verify`. It is decoded only here: most refusals never get this far.
+    ///
+    /// # Errors
+    /// `token_malformed` if it is not base64url.
+    pub(super) fn with_signature<R>(&self, verify: impl FnOnce(&[u8]) -> R) -> Result<R, Reason> {
+        let mut buffer = [0; MAX_SIGNATURE];
+        base64url::decode(self.signature, &mut buffer).map(verify).ok_or(Reason::TokenMalformed)
     }
 
     /// A top-level claim's value as any JSON; `None` if it is absent.
@@ -91,11 +105,6 @@ impl<'a> Token<'a> {
         let mut claims: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&self.payload).ok()?;
         claims.remove(name)
     }
-}
-
-/// Base64url without padding, white space or loose bits (RFC 4648 section 5, RFC 7515 section 2).
-fn decode(part: &[u8]) -> Result<Vec<u8>, Reason> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::TokenMalformed)
 }
 
 /// The header parameters that matter.
@@ -176,15 +185,40 @@ impl<'de, F: FnMut(&str, &mut dyn Member<'de>) -> Result<(), &'static str>> Visi
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let mut names: Vec<Cow<'de, str>> = Vec::with_capacity(12);
-        while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-            if names.len() >= MAX_MEMBERS || names.contains(&name) {
-                return Err(de::Error::custom("a member name that comes twice, or too many of them"));
-            }
-            (self.0)(&name, &mut map).map_err(de::Error::custom)?;
-            names.push(name);
+        let mut names = [""; MAX_MEMBERS];
+        let mut unused = names.iter_mut();
+        let mut count = 0;
+        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
+            let Some(slot) = unused.next() else { return Err(de::Error::custom("too many members")) };
+            *slot = name;
+            count += 1;
+            (self.0)(name, &mut map).map_err(de::Error::custom)?;
+        }
+        if has_twins(names.get(..count).unwrap_or_default()) {
+            return Err(de::Error::custom("a member name that comes twice"));
         }
         Ok(())
+    }
+}
+
+/// Whether a name comes twice.
+fn has_twins(names: &[&str]) -> bool {
+    let mut rest = names;
+    while let [first, others @ ..] = rest {
+        if others.contains(first) {
+            return true;
+        }
+        rest = others;
+    }
+    false
+}
+
+/// A member name. Nobody needs escapes in one, and two spellings of one name are one name too many.
+struct Name<'a>(&'a str);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&str>::deserialize(deserializer).map(Name)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{KeySetId, PolicyId, Reason, ReuseMode};
+use super::{Forward, KeySetId, PolicyId, Reason, ReuseMode};
 
 /// What [`super::decide`] came to.
 #[derive(Debug)]
@@ -65,15 +65,36 @@ pub struct Allow {
     pub mutations: Mutations,
 }
 
-/// What is changed in the upstream request. No name is both set and removed.
+/// What is changed in the upstream request: every header that the policy forwards is set or removed, keys are stripped. No name is both
+/// set and removed. Shares the policy's own lists, so that an allow copies nothing but the values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mutations {
+    pub(super) forward: Option<Arc<Forward>>,
+    /// The values of `forward.headers`, in its order; `None` and what is missing at the end = removed.
+    pub(super) values: Vec<Option<Box<str>>>,
+}
+
+impl Mutations {
     /// Headers to overwrite or add: lower-case name and value.
-    pub set_headers: Vec<(Arc<str>, Arc<str>)>,
+    pub fn set_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.named_values().filter_map(|(name, value)| Some((name, value?)))
+    }
+
     /// Headers to remove, lower case.
-    pub remove_headers: Vec<Arc<str>>,
+    pub fn remove_headers(&self) -> impl Iterator<Item = &str> {
+        let unset = self.named_values().filter(|(_, value)| value.is_none()).map(|(name, _)| name);
+        unset.chain(self.forward.iter().flat_map(|forward| forward.remove.iter().map(AsRef::as_ref)))
+    }
+
     /// Query parameters to remove.
-    pub strip_query: Vec<Arc<str>>,
+    pub fn strip_query(&self) -> impl Iterator<Item = &str> {
+        self.forward.iter().flat_map(|forward| forward.strip_query.iter().map(AsRef::as_ref))
+    }
+
+    fn named_values(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let names = self.forward.iter().flat_map(|forward| forward.headers.iter().map(|(name, _)| name.as_ref()));
+        names.zip(self.values.iter().map(Option::as_deref).chain(std::iter::repeat(None)))
+    }
 }
 
 /// An answer given at the edge.
