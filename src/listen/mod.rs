@@ -1,1 +1,67 @@
-//! To be written.
+//! The listeners: they turn the wire into one [`RawRequest`], ask, and render the [`Verdict`].
+//!
+//! Must not know: policies, tokens, keys. Whatever goes wrong in here is a denial that is counted like any other.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `settings` | what an operator may choose, as plain values |
+//! | `server` | starting, serving and leaving in order |
+//! | `workers` | one runtime per core; connections dealt in turn |
+//! | `socket` | binding TCP and Unix sockets |
+//! | `accept` | who may connect, and how many |
+//! | `connection` | how long a connection lives and how it ends |
+//! | `tls` | certificates, their reload, and names of clients |
+//! | `client_address` | which address is the client's |
+//! | `problem` | what a denied client is told |
+//! | `grpc`, `http` | the two wires |
+//! | `metrics` | health and metrics |
+
+use std::{future::Future, time::Instant};
+
+use ringfence_core::decide::{RawRequest, Reason, Verdict, Wire};
+
+use crate::check::Checker;
+
+mod accept;
+mod client_address;
+mod connection;
+mod grpc;
+mod http;
+mod metrics;
+mod problem;
+mod server;
+mod settings;
+mod socket;
+mod tls;
+mod workers;
+
+pub use self::{
+    client_address::{ClientAddress, ClientAddressError},
+    grpc::GrpcListener,
+    http::HttpListener,
+    metrics::MetricsListener,
+    server::{Server, ShutdownTimes},
+    settings::{
+        ConnectionSettings, Dialect, DialectError, GrpcListenerSettings, HttpListenerSettings, ListenAddress, ListenAddressError, TlsSettings,
+    },
+    socket::ListenError,
+};
+
+/// Who answers checks. The listeners know no more of [`Checker`] than this, so that tests can answer in its place.
+pub trait Decide: Send + Sync + 'static {
+    /// Decides one request, within `deadline` if the caller set one.
+    fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> impl Future<Output = Verdict>;
+
+    /// Counts and logs a request that never became a [`RawRequest`]: `reason` says why.
+    fn refuse(&self, wire: Wire, arrived: Instant, reason: Reason) -> Verdict;
+}
+
+impl Decide for Checker {
+    fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> impl Future<Output = Verdict> {
+        self.check(raw, deadline)
+    }
+
+    fn refuse(&self, wire: Wire, arrived: Instant, reason: Reason) -> Verdict {
+        self.refuse(wire, arrived, reason)
+    }
+}

@@ -75,6 +75,12 @@ pub struct Mutations {
 }
 
 impl Mutations {
+    /// What `forward` asks for, with the values of its headers in its order; `None` and what is missing at the end = removed.
+    #[must_use]
+    pub fn new(forward: Arc<Forward>, values: Vec<Option<Box<str>>>) -> Self {
+        Self { forward: Some(forward), values }
+    }
+
     /// Headers to overwrite or add: lower-case name and value.
     pub fn set_headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.named_values().filter_map(|(name, value)| Some((name, value?)))

@@ -1,0 +1,361 @@
+//! A borrowed view of `envoy.service.auth.v3.CheckRequest`: only what a decision needs, without a copy.
+//!
+//! Reads protobuf as prost does: the last value of a field wins, messages merge, unknown fields are skipped, the last entry of a map's key wins.
+//! Fields that are not needed are skipped like unknown ones, so their content is not looked at.
+//!
+//! Must not know: what any of it means.
+
+/// Headers and map entries that are read at most; Envoy itself stops at 100 unless told otherwise.
+const MAX_HEADERS: usize = 1000;
+/// How deep messages and groups may nest, as in prost.
+const MAX_DEPTH: u8 = 100;
+/// The key in `context_extensions` that pins a policy.
+const PIN: &str = "ringfence.policy";
+
+/// The bytes are no `CheckRequest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undecodable;
+
+/// What is read of a `CheckRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct CheckView<'a> {
+    /// `attributes.request.http`, if there is one.
+    pub(super) http: Option<HttpView<'a>>,
+    /// `attributes.source.address`.
+    pub(super) source: AddressView<'a>,
+    /// `attributes.context_extensions["ringfence.policy"]`.
+    pub(super) pin: Option<&'a str>,
+}
+
+/// `envoy.config.core.v3.Address`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum AddressView<'a> {
+    /// None.
+    #[default]
+    Absent,
+    /// A socket address: its `address`.
+    Socket(&'a str),
+    /// A pipe.
+    Pipe,
+    /// An address inside Envoy.
+    Internal,
+}
+
+/// `AttributeContext.HttpRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct HttpView<'a> {
+    pub(super) id: &'a str,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) host: &'a str,
+    pub(super) size: i64,
+    pub(super) protocol: &'a str,
+    pub(super) body: &'a str,
+    pub(super) raw_body: &'a [u8],
+    /// Names and values, repeated headers joined by a comma.
+    pub(super) headers: Map<'a>,
+    /// With `encode_raw_headers`: one entry per header line.
+    pub(super) header_map: Vec<HeaderView<'a>>,
+}
+
+/// `envoy.config.core.v3.HeaderValue`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HeaderView<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: &'a str,
+    pub(super) raw_value: &'a [u8],
+}
+
+/// A `map<string, string>`, in the order in which its keys first came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Map<'a> {
+    entries: Vec<(&'a str, &'a str)>,
+    /// One bit per key seen, by length and ends: a key whose bit is not set is new, which spares the search.
+    seen: u64,
+}
+
+impl<'a> Map<'a> {
+    /// Every key and its value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.entries.iter().copied()
+    }
+
+    fn insert(&mut self, key: &'a str, value: &'a str) -> Result<(), Undecodable> {
+        let bytes = key.as_bytes();
+        let end = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+        let mark = 1_u64 << ((bytes.len() + end(bytes.first()) * 7 + end(bytes.last()) * 31) % 64);
+        if self.seen & mark != 0
+            && let Some((_, old)) = self.entries.iter_mut().find(|(seen, _)| *seen == key)
+        {
+            *old = value;
+            return Ok(());
+        }
+        if self.entries.len() >= MAX_HEADERS {
+            return Err(Undecodable);
+        }
+        self.seen |= mark;
+        if self.entries.is_empty() {
+            self.entries.reserve(24);
+        }
+        self.entries.push((key, value));
+        Ok(())
+    }
+}
+
+impl<'a> CheckView<'a> {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// [`Undecodable`] where prost would refuse a message of these fields, and for more than 1,000 headers.
+    pub(super) fn decode(message: &'a [u8]) -> Result<Self, Undecodable> {
+        let mut view = Self::default();
+        let mut fields = Fields { rest: message, depth: MAX_DEPTH };
+        while let Some((tag, value)) = fields.next()? {
+            if tag == 1 {
+                view.merge_attributes(fields.nested(value)?)?;
+            }
+        }
+        Ok(view)
+    }
+
+    fn merge_attributes(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
+        while let Some((tag, value)) = fields.next()? {
+            match tag {
+                1 => self.merge_peer(fields.nested(value)?)?,
+                4 => self.merge_request(fields.nested(value)?)?,
+                10 => {
+                    let (key, value) = map_entry(fields.nested(value)?)?;
+                    if key == PIN {
+                        self.pin = Some(value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_peer(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
+        while let Some((tag, value)) = fields.next()? {
+            if tag == 1 {
+                self.source.merge(fields.nested(value)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_request(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
+        while let Some((tag, value)) = fields.next()? {
+            if tag == 2 {
+                self.http.get_or_insert_default().merge(fields.nested(value)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> AddressView<'a> {
+    fn merge(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
+        while let Some((tag, value)) = fields.next()? {
+            match tag {
+                1 => {
+                    // The same member of a oneof merges, another one replaces.
+                    let mut address = if let Self::Socket(address) = self { address } else { "" };
+                    let mut socket = fields.nested(value)?;
+                    while let Some((tag, value)) = socket.next()? {
+                        if tag == 2 {
+                            address = value.text()?;
+                        }
+                    }
+                    *self = Self::Socket(address);
+                }
+                2 => {
+                    fields.nested(value)?.skip_all()?;
+                    *self = Self::Pipe;
+                }
+                3 => {
+                    fields.nested(value)?.skip_all()?;
+                    *self = Self::Internal;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> HttpView<'a> {
+    fn merge(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
+        while let Some((tag, value)) = fields.next()? {
+            match tag {
+                1 => self.id = value.text()?,
+                2 => self.method = value.text()?,
+                3 => {
+                    let (key, value) = map_entry(fields.nested(value)?)?;
+                    self.headers.insert(key, value)?;
+                }
+                4 => self.path = value.text()?,
+                5 => self.host = value.text()?,
+                9 => self.size = value.varint()?.cast_signed(),
+                10 => self.protocol = value.text()?,
+                11 => self.body = value.text()?,
+                12 => self.raw_body = value.bytes()?,
+                13 => self.merge_header_map(fields.nested(value)?)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_header_map(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
+        while let Some((tag, value)) = fields.next()? {
+            if tag == 1 {
+                if self.header_map.len() >= MAX_HEADERS {
+                    return Err(Undecodable);
+                }
+                self.header_map.push(HeaderView::decode(fields.nested(value)?)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> HeaderView<'a> {
+    fn decode(mut fields: Fields<'a>) -> Result<Self, Undecodable> {
+        let mut header = Self::default();
+        while let Some((tag, value)) = fields.next()? {
+            match tag {
+                1 => header.key = value.text()?,
+                2 => header.value = value.text()?,
+                3 => header.raw_value = value.bytes()?,
+                _ => {}
+            }
+        }
+        Ok(header)
+    }
+}
+
+fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a str), Undecodable> {
+    let mut entry = ("", "");
+    while let Some((tag, value)) = fields.next()? {
+        match tag {
+            1 => entry.0 = value.text()?,
+            2 => entry.1 = value.text()?,
+            _ => {}
+        }
+    }
+    Ok(entry)
+}
+
+/// The value of one field.
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+    /// A fixed-width number or a group: in no field that is read.
+    Other,
+}
+
+impl<'a> Value<'a> {
+    fn varint(self) -> Result<u64, Undecodable> {
+        if let Self::Varint(value) = self { Ok(value) } else { Err(Undecodable) }
+    }
+
+    fn bytes(self) -> Result<&'a [u8], Undecodable> {
+        if let Self::Bytes(value) = self { Ok(value) } else { Err(Undecodable) }
+    }
+
+    fn text(self) -> Result<&'a str, Undecodable> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Undecodable)
+    }
+}
+
+/// The fields of one message.
+#[derive(Clone, Copy, Debug)]
+struct Fields<'a> {
+    rest: &'a [u8],
+    /// How many more levels may follow.
+    depth: u8,
+}
+
+impl<'a> Fields<'a> {
+    /// The next field's number and value; a group is skipped, as `Other`.
+    #[inline]
+    fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Undecodable> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (tag, kind) = self.key()?;
+        let value = match kind {
+            0 => Value::Varint(self.read_varint()?),
+            2 => {
+                let length = usize::try_from(self.read_varint()?).map_err(|_| Undecodable)?;
+                Value::Bytes(self.take(length)?)
+            }
+            _ => {
+                self.skip(tag, kind, self.depth)?;
+                Value::Other
+            }
+        };
+        Ok(Some((tag, value)))
+    }
+
+    /// The fields of the message that `value` is.
+    fn nested(&self, value: Value<'a>) -> Result<Self, Undecodable> {
+        Ok(Self { rest: value.bytes()?, depth: self.depth.checked_sub(1).ok_or(Undecodable)? })
+    }
+
+    fn skip_all(mut self) -> Result<(), Undecodable> {
+        while self.next()?.is_some() {}
+        Ok(())
+    }
+
+    fn skip(&mut self, tag: u32, kind: u8, depth: u8) -> Result<(), Undecodable> {
+        let inner = depth.checked_sub(1).ok_or(Undecodable)?;
+        match kind {
+            0 => self.read_varint().map(drop),
+            1 => self.take(8).map(drop),
+            2 => {
+                let length = usize::try_from(self.read_varint()?).map_err(|_| Undecodable)?;
+                self.take(length).map(drop)
+            }
+            3 => loop {
+                match self.key()? {
+                    (end, 4) if end == tag => return Ok(()),
+                    (_, 4) => return Err(Undecodable),
+                    (tag, kind) => self.skip(tag, kind, inner)?,
+                }
+            },
+            5 => self.take(4).map(drop),
+            _ => Err(Undecodable),
+        }
+    }
+
+    fn key(&mut self) -> Result<(u32, u8), Undecodable> {
+        let key = u32::try_from(self.read_varint()?).map_err(|_| Undecodable)?;
+        let kind = (key & 7) as u8;
+        if key >> 3 == 0 || kind > 5 { Err(Undecodable) } else { Ok((key >> 3, kind)) }
+    }
+
+    #[inline]
+    fn read_varint(&mut self) -> Result<u64, Undecodable> {
+        let mut value = 0;
+        for at in 0..10_u32 {
+            let (&byte, rest) = self.rest.split_first().ok_or(Undecodable)?;
+            self.rest = rest;
+            value |= u64::from(byte & 0x7f) << (at * 7);
+            if byte < 0x80 {
+                // The tenth byte holds the 64th bit and nothing else.
+                return if at == 9 && byte > 1 { Err(Undecodable) } else { Ok(value) };
+            }
+        }
+        Err(Undecodable)
+    }
+
+    #[inline]
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Undecodable> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Undecodable)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}

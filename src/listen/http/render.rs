@@ -1,0 +1,93 @@
+//! From a [`Verdict`] to an HTTP answer that the dialect's proxy relays: 200 for an allow and for nothing else.
+//!
+//! | proxy | relays | so |
+//! |---|---|---|
+//! | nginx | 401 with its challenge, 403; anything else is a 500 to the client | 400 becomes 403; 503 stays, which closes |
+//! | Envoy | everything below 500; a 5xx is an error, which `failure_mode_allow` lets by | 503 becomes 429 with `Retry-After` |
+//!
+//! Must not know: the request.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use ringfence_core::decide::{Decision, Mutations, Reason, Verdict};
+
+use crate::listen::{
+    Dialect,
+    problem::{Status, denial},
+};
+
+/// Envoy's own: header names to take out of the upstream request.
+const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+
+/// Renders verdicts.
+#[derive(Debug)]
+pub(super) struct Renderer {
+    reveal: bool,
+}
+
+impl Renderer {
+    /// `reveal`: denials carry `x-ringfence-reason`.
+    pub(super) fn new(reveal: bool) -> Self {
+        Self { reveal }
+    }
+
+    /// The answer.
+    pub(super) fn render(&self, dialect: Dialect, verdict: &Verdict) -> Response<Full<Bytes>> {
+        match &verdict.decision {
+            Decision::Allow(allow) => allowed(dialect, &allow.mutations).unwrap_or_else(|| self.denial(dialect, Reason::Internal)),
+            Decision::Deny(reason) => self.denied(dialect, *reason, verdict.about.answer_unavailable),
+            // FAIL-CLOSED: an_answer_at_the_edge_is_forbidden_over_http (2xx would mean allow)
+            Decision::Answer(_) => self.denial(dialect, Reason::HandshakeInvalid),
+        }
+    }
+
+    /// The denial for `reason`.
+    pub(super) fn denial(&self, dialect: Dialect, reason: Reason) -> Response<Full<Bytes>> {
+        self.denied(dialect, reason, false)
+    }
+
+    fn denied(&self, dialect: Dialect, reason: Reason, unavailable: bool) -> Response<Full<Bytes>> {
+        let status = if unavailable { Status::Unavailable } else { Status::of(reason) };
+        let denial = denial(reason, collapse(dialect, status), self.reveal);
+        let mut response = Response::new(Full::from(denial.body));
+        *response.status_mut() = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::FORBIDDEN);
+        for (name, value) in denial.headers {
+            response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+fn collapse(dialect: Dialect, status: Status) -> Status {
+    match (dialect, status) {
+        (Dialect::Nginx, Status::BadRequest) => Status::Forbidden,
+        (Dialect::Envoy, Status::Unavailable) => Status::TooManyRequests,
+        (_, status) => status,
+    }
+}
+
+/// 200 and what the operator maps into the upstream request; `None` if a name or value is none.
+fn allowed(dialect: Dialect, mutations: &Mutations) -> Option<Response<Full<Bytes>>> {
+    let mut response = Response::new(Full::default());
+    let headers = response.headers_mut();
+    let removed = mutations.remove_headers().filter(|name| !mutations.set_headers().any(|(set, _)| set == *name));
+    match dialect {
+        // An empty value in `proxy_set_header` drops the header. nginx takes `x_a` and `x-a` for the same variable and joins them, so names with
+        // `_` are left to nginx, which drops them unless `underscores_in_headers` is on.
+        Dialect::Nginx => removed.filter(|name| !name.contains('_')).try_for_each(|name| insert(headers, name, ""))?,
+        Dialect::Envoy => {
+            let removed = removed.collect::<Vec<_>>().join(",");
+            if !removed.is_empty() {
+                headers.insert(TO_REMOVE, HeaderValue::from_str(&removed).ok()?);
+            }
+        }
+    }
+    mutations.set_headers().try_for_each(|(name, value)| insert(headers, name, value))?;
+    Some(response)
+}
+
+fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Option<()> {
+    headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    Some(())
+}
