@@ -23,6 +23,7 @@ mod claims;
 mod credential;
 mod evaluate;
 mod index;
+mod json;
 mod jwks;
 mod keys;
 mod network;
