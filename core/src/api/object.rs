@@ -22,7 +22,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// One resource: its identity, what Kubernetes keeps of its history, and its raw content.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Object {
     /// Which one.
     pub key: ObjectKey,
@@ -40,6 +40,13 @@ pub struct Object {
     pub raw: Arc<Value>,
     /// Where it was read, for messages; `None` for Kubernetes.
     pub origin: Option<Arc<dyn Origin>>,
+}
+
+/// Shows which one it is, never its content: it may be a Secret.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("key", &self.key).field("uid", &self.uid).field("generation", &self.generation).finish_non_exhaustive()
+    }
 }
 
 /// Where a resource was read: turns a field path into a place a person can open.
