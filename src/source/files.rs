@@ -1,12 +1,33 @@
-//! A folder of YAML (or JSON) documents: read whole, bounded, and followed as it changes.
+//! A folder of YAML (or JSON) documents, sub-folders and symbolic links included: read whole, and within bounds.
 //!
 //! Must not know what the documents mean beyond their identity.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ringfence_core::api::Object;
 
-use super::SourceError;
+use super::{
+    SourceError,
+    document::{self, Gathered},
+    yaml,
+};
+
+/// Largest file that is read, in bytes.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+/// Most bytes in one folder.
+const MAX_FOLDER: u64 = 512 * 1024 * 1024;
+/// Most files in one folder.
+const MAX_FILES: usize = 200_000;
+/// Deepest nesting of sub-folders.
+const MAX_DEPTH: usize = 16;
+/// How often a folder is read again that changed while it was read.
+const MAX_ATTEMPTS: usize = 5;
 
 /// A folder as it was read.
 #[derive(Debug)]
@@ -17,16 +38,18 @@ pub struct Folder {
     pub warnings: Vec<SourceError>,
 }
 
-/// A folder that is read and followed.
+/// A folder that is read and followed ([`Self::watch`]).
 #[derive(Debug)]
 pub struct FolderSource {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
+    /// What the folder looked like when it was last read.
+    pub(super) seen: Option<Listing>,
 }
 
 impl FolderSource {
     /// The folder `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), seen: None }
     }
 
     /// Which folder.
@@ -35,17 +58,141 @@ impl FolderSource {
         &self.dir
     }
 
-    /// Reads the whole folder. Blocks on the file system.
+    /// Reads every `*.yaml`, `*.yml` and `*.json` file of the folder and its sub-folders, names that start with a dot left out. Blocks on the
+    /// file system. A folder that changes meanwhile is read again, so that what is returned was there at one time.
     ///
     /// # Errors
     /// Everything that cannot be read; then nothing of the folder counts.
     pub fn load(&mut self) -> Result<Folder, Vec<SourceError>> {
-        Err(vec![SourceError { file: self.dir.display().to_string().into(), document: None, line: None, message: "cannot be read".to_owned() }])
-    }
-
-    /// Calls `on_change` with the whole folder after each change since the last [`Self::load`]. Never returns; stops when dropped.
-    pub async fn watch(self, mut on_change: impl FnMut(Result<Folder, Vec<SourceError>>) + Send + 'static) {
-        let _ = &mut on_change;
-        std::future::pending::<()>().await;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let listing = Listing::new(&self.dir).map_err(|error| vec![error])?;
+            let read = read_files(&self.dir, &listing);
+            let is_stable = Listing::new(&self.dir).is_ok_and(|after| after == listing);
+            if is_stable || attempts == MAX_ATTEMPTS {
+                // What changed during the last attempt shows in the next listing.
+                self.seen = Some(listing);
+                return read;
+            }
+        }
     }
 }
+
+/// The files of a folder and what would change if one of them did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listing {
+    /// Device and inode of the folder itself.
+    pub(super) root: (u64, u64),
+    /// In the order of their paths.
+    files: Vec<ListedFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ListedFile {
+    path: PathBuf,
+    /// Device, inode, size and the times of the last changes of content and of the entry: of the file that a link leads to.
+    stamp: (u64, u64, u64, (i64, i64), (i64, i64)),
+}
+
+impl Listing {
+    /// Lists the folder `dir`.
+    pub(super) fn new(dir: &Path) -> Result<Self, SourceError> {
+        let metadata = fs::metadata(dir).map_err(|error| cannot_read(dir, &error))?;
+        if !metadata.is_dir() {
+            return Err(whole(dir, "is not a folder"));
+        }
+        let mut listing = Self { root: (metadata.dev(), metadata.ino()), files: Vec::new() };
+        listing.add_folder(dir, 0, &mut BTreeSet::new())?;
+        Ok(listing)
+    }
+
+    /// Adds what is in `dir`. A folder that several links lead to counts once, so that a circle ends.
+    fn add_folder(&mut self, dir: &Path, depth: usize, visited: &mut BTreeSet<(u64, u64)>) -> Result<(), SourceError> {
+        let metadata = fs::metadata(dir).map_err(|error| cannot_read(dir, &error))?;
+        if !visited.insert((metadata.dev(), metadata.ino())) {
+            return Ok(());
+        }
+        if depth > MAX_DEPTH {
+            return Err(whole(dir, format!("is nested deeper than {MAX_DEPTH} folders")));
+        }
+        let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>());
+        let mut entries = entries.map_err(|error| cannot_read(dir, &error))?;
+        entries.sort_unstable();
+        for path in entries {
+            // Kubernetes keeps the files of a volume in `..<time>` folders and links to them from beside; editors keep theirs behind a dot, too.
+            if path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b".")) {
+                continue;
+            }
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => self.add_folder(&path, depth + 1, visited)?,
+                Ok(metadata) if metadata.is_file() && is_ours(&path) => self.add_file(path, &metadata)?,
+                Err(error) if is_ours(&path) => return Err(cannot_read(&path, &error)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: PathBuf, metadata: &fs::Metadata) -> Result<(), SourceError> {
+        if self.files.len() == MAX_FILES {
+            return Err(whole(&path, format!("is one file too many; a folder may hold {MAX_FILES}")));
+        }
+        let changed = ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+        self.files.push(ListedFile { path, stamp: (metadata.dev(), metadata.ino(), metadata.len(), changed.0, changed.1) });
+        Ok(())
+    }
+}
+
+fn is_ours(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|ours| extension.eq_ignore_ascii_case(ours)))
+}
+
+/// Reads the listed files, all of them, so that every error is found at once.
+fn read_files(dir: &Path, listing: &Listing) -> Result<Folder, Vec<SourceError>> {
+    let mut gathered = Gathered::default();
+    let mut budget = MAX_FOLDER;
+    for ListedFile { path, .. } in &listing.files {
+        let shown: Arc<str> = path.strip_prefix(dir).unwrap_or(path).display().to_string().into();
+        match read_file(path, &mut budget) {
+            Ok(text) => read_documents(&shown, &text, &mut gathered),
+            Err(message) => gathered.errors.push(SourceError { file: shown, document: None, line: None, message }),
+        }
+    }
+    let Gathered { objects, errors, warnings } = gathered;
+    if errors.is_empty() { Ok(Folder { objects, warnings }) } else { Err(errors) }
+}
+
+fn read_documents(file: &Arc<str>, text: &str, gathered: &mut Gathered) {
+    match yaml::read(text) {
+        Ok(documents) => documents.into_iter().for_each(|document| document::gather(file, document, gathered)),
+        Err(yaml::YamlError { document, line, message }) => {
+            gathered.errors.push(SourceError { file: Arc::clone(file), document: Some(document), line: Some(line), message });
+        }
+    }
+}
+
+/// Reads one file; at most one byte more than is allowed, whatever its size is said to be.
+fn read_file(path: &Path, budget: &mut u64) -> Result<String, String> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    let read = u64::try_from(read).unwrap_or(u64::MAX);
+    if read > MAX_FILE {
+        return Err(format!("is larger than {} MiB; split it", MAX_FILE >> 20));
+    }
+    *budget = budget.checked_sub(read).ok_or_else(|| format!("the folder holds more than {} MiB", MAX_FOLDER >> 20))?;
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> SourceError {
+    whole(path, format!("cannot be read: {error}"))
+}
+
+fn whole(path: &Path, message: impl Into<String>) -> SourceError {
+    SourceError { file: path.display().to_string().into(), document: None, line: None, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,10 @@ use ringfence_core::{
 };
 use tokio::sync::watch;
 
+mod document;
 pub mod files;
+mod follow;
+mod yaml;
 
 /// Most findings and errors that one reload writes to the log; the rest is counted.
 const MOST_LOGGED: usize = 50;
