@@ -28,7 +28,7 @@ const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
 const ISSUER: &str = "https://acscallautomation.communication.azure.com";
 const NOW_SECONDS: i64 = 1_800_000_000;
 const TOKENS: usize = 512;
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 100;
 /// Calls that are timed as one.
 const BATCH: usize = 64;
 /// Batches of one candidate in a round.

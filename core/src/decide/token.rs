@@ -67,11 +67,14 @@ impl<'a> Token<'a> {
     /// # Errors
     /// `token_malformed`, or `algorithm_refused` for an `alg` that is not asymmetric (which is judged before the payload is looked at).
     pub(super) fn parse(token: &'a [u8]) -> Result<Self, Reason> {
-        let mut parts = token.split(|byte| *byte == b'.');
-        let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let dot = |from: usize| token.get(from..).and_then(|rest| memchr::memchr(b'.', rest)).map(|at| from + at).ok_or(Reason::TokenMalformed);
+        let first = dot(0)?;
+        let second = dot(first + 1)?;
+        let (Some(header), Some(payload), Some(signed)) = (token.get(..first), token.get(first + 1..second), token.get(..second)) else {
             return Err(Reason::TokenMalformed);
         };
-        let signed = token.get(..header.len() + 1 + payload.len()).ok_or(Reason::TokenMalformed)?;
+        // A third dot is no digit, so that `with_signature` refuses it; it is refused here already, before anything is decoded.
+        let signature = token.get(second + 1..).filter(|rest| memchr::memchr(b'.', rest).is_none()).ok_or(Reason::TokenMalformed)?;
         let mut buffer = vec![0; header.len().max(payload.len())];
         let header = base64url::decode(header, &mut buffer).ok_or(Reason::TokenMalformed)?;
         let header = JoseHeader::parse(header).ok_or(Reason::TokenMalformed)?;
