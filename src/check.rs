@@ -1,23 +1,175 @@
 //! The async shell around `decide`: one snapshot of policies and one of keys, at most one bounded refetch of a key set, the reuse store, and
 //! one place that counts and logs each verdict.
+//!
+//! Must not know which proxy asked or how it is answered, nor how keys are fetched.
 
-use std::time::Instant;
+#[cfg(test)]
+mod tests;
 
-use ringfence_core::decide::{RawRequest, Reason, Verdict, Wire};
+use std::{
+    fmt,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use ringfence_core::decide::{
+    self, Decided, KeyRing, KeySetId, NoTrace, PendingAllow, PolicySet, RawRequest, Reason, Request, Verdict, WantedKey, Wire,
+};
+
+use crate::{
+    clock::Clock,
+    reuse::ReuseStore,
+    telemetry::{Subject, Telemetry},
+};
+
+/// Longest wait for one refetch of a key set.
+const REFETCH_BOUND: Duration = Duration::from_millis(150);
+/// What is left of the caller's time after a refetch, to decide and to answer.
+const ANSWER_MARGIN: Duration = Duration::from_millis(25);
+
+/// Where the keys of issuers come from.
+pub trait Keys: Send + Sync {
+    /// The keys as they are now.
+    fn ring(&self) -> Arc<KeyRing>;
+
+    /// Asks for a fetch of `id` that begins now, and waits for it until `deadline` at the latest. What came of it is seen in [`Self::ring`].
+    fn refetch<'k>(&'k self, id: &'k Arc<KeySetId>, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + 'k>>;
+}
+
+/// What a [`Checker`] is made of.
+pub struct CheckerParts {
+    /// The policies in force.
+    pub policies: Arc<ArcSwap<PolicySet>>,
+    /// The issuers' keys.
+    pub keys: Arc<dyn Keys>,
+    /// Tokens that were seen before.
+    pub reuse: Arc<ReuseStore>,
+    /// The time.
+    pub clock: Clock,
+    /// Where verdicts are counted and logged.
+    pub telemetry: Telemetry,
+    /// Most checks at a time; one more is `overloaded`.
+    pub max_in_flight: usize,
+}
 
 /// Answers checks. Shared by all listeners.
-#[derive(Debug, Default)]
-pub struct Checker {}
+pub struct Checker {
+    policies: Arc<ArcSwap<PolicySet>>,
+    keys: Arc<dyn Keys>,
+    reuse: Arc<ReuseStore>,
+    clock: Clock,
+    telemetry: Telemetry,
+    in_flight: Arc<AtomicUsize>,
+    max_in_flight: usize,
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checker").field("in_flight", &self.in_flight).field("max_in_flight", &self.max_in_flight).finish_non_exhaustive()
+    }
+}
 
 impl Checker {
+    /// A checker of these parts.
+    #[must_use]
+    pub fn new(parts: CheckerParts) -> Self {
+        let CheckerParts { policies, keys, reuse, clock, telemetry, max_in_flight } = parts;
+        let in_flight = telemetry.metrics().in_flight();
+        Self { policies, keys, reuse, clock, telemetry, in_flight, max_in_flight }
+    }
+
     /// Decides one request, within `deadline` if the caller set one. Never fails: every fault is a denial that is "cannot decide".
-    pub async fn check(&self, _raw: &RawRequest<'_>, _deadline: Option<Instant>) -> Verdict {
-        Verdict::deny(Reason::Internal)
+    ///
+    /// A future that is dropped before it ends has answered nobody, and is not counted.
+    pub async fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Verdict {
+        let verdict = match Place::take(&self.in_flight, self.max_in_flight) {
+            // FAIL-CLOSED: a fault while deciding is no answer of its own.
+            Some(_place) => AssertUnwindSafe(self.answer(raw, deadline)).catch_unwind().await.unwrap_or_else(|_| Verdict::deny(Reason::Internal)),
+            None => Verdict::deny(Reason::Overloaded),
+        };
+        self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) });
+        verdict
     }
 
     /// Counts and logs a request that never became a [`RawRequest`]: `reason` says why.
     #[must_use]
-    pub fn refuse(&self, _wire: Wire, _arrived: Instant, reason: Reason) -> Verdict {
-        Verdict::deny(reason)
+    pub fn refuse(&self, wire: Wire, arrived: Instant, reason: Reason) -> Verdict {
+        let verdict = Verdict::deny(reason);
+        self.record(&verdict, &Subject { wire, arrived, raw: None });
+        verdict
+    }
+
+    fn record(&self, verdict: &Verdict, subject: &Subject<'_>) {
+        self.telemetry.record(verdict, subject, &self.policies.load(), self.clock.wall_ms());
+    }
+
+    async fn answer(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Verdict {
+        if has_passed(deadline) {
+            return Verdict::deny(Reason::DeadlineExceeded);
+        }
+        let request = match Request::new(raw) {
+            Ok(request) => request,
+            Err(reason) => return Verdict::deny(reason),
+        };
+        let decided = self.decide(&request, &self.policies.load());
+        match decided {
+            Decided::Final(verdict) => verdict,
+            Decided::NeedsReuse(pending) => self.commit(pending).await,
+            Decided::NeedsKey(wanted) => self.answer_with_key(&request, wanted, deadline).await,
+        }
+    }
+
+    /// Waits for one refetch and decides once more.
+    async fn answer_with_key(&self, request: &Request<'_>, wanted: WantedKey, deadline: Option<Instant>) -> Verdict {
+        let longest = Instant::now() + REFETCH_BOUND;
+        let until = deadline.map_or(longest, |deadline| deadline.checked_sub(ANSWER_MARGIN).map_or(longest, |until| until.min(longest)));
+        if until <= Instant::now() {
+            return wanted.otherwise;
+        }
+        self.keys.refetch(&wanted.key_set, until).await;
+        let decided = self.decide(request, &self.policies.load());
+        match decided {
+            Decided::Final(verdict) => verdict,
+            Decided::NeedsReuse(pending) => self.commit(pending).await,
+            Decided::NeedsKey(wanted) => wanted.otherwise,
+        }
+    }
+
+    fn decide(&self, request: &Request<'_>, policies: &PolicySet) -> Decided {
+        decide::decide(request, policies, &self.keys.ring(), self.clock.now(), &mut NoTrace)
+    }
+
+    async fn commit(&self, pending: PendingAllow) -> Verdict {
+        let answer = self.reuse.commit(pending.claim(), self.clock.now().effective_ms).await;
+        pending.resolve(answer)
+    }
+}
+
+fn has_passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+/// One of the checks that may be decided at a time; given back when dropped.
+struct Place<'c>(&'c AtomicUsize);
+
+impl<'c> Place<'c> {
+    fn take(in_flight: &'c AtomicUsize, most: usize) -> Option<Self> {
+        let place = Self(in_flight);
+        // The place that is one too many is given back at once, by being dropped.
+        (in_flight.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

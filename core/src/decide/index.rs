@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, Unmatched, policy::suffixes};
+use super::{Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Unmatched, policy::suffixes};
 
 /// Everything the live path looks up, immutable: built by `compile`, swapped as a whole.
 #[derive(Debug, Default)]
@@ -59,6 +59,15 @@ impl PolicySet {
     #[must_use]
     pub fn parts(&self) -> &PolicySetParts {
         &self.parts
+    }
+
+    /// The policy with this id, if it holds a match slot, may be pinned or is a Fallback.
+    #[must_use]
+    pub fn policy(&self, id: &PolicyId) -> Option<&Arc<Policy>> {
+        match id.kind {
+            PolicyKind::CallbackPolicy => self.pins.get(&id.label),
+            PolicyKind::ClusterCallbackPolicy => self.parts.fallbacks.iter().find(|policy| policy.id.label == id.label),
+        }
     }
 
     /// The policy that an operator's pin `namespace/name` names, if it exists.
