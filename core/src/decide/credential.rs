@@ -1,6 +1,6 @@
 //! The API key of a request: where it is looked for, and when it counts as given twice.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{constant_time, digest};
 
@@ -8,6 +8,18 @@ use super::{ApiKeyCarrier, ApiKeyRule, Header, Reason, Request, request::percent
 
 /// Longest API key, in bytes once decoded.
 const MAX_KEY: usize = 256;
+
+/// Where a key is looked for, in words.
+pub(super) struct CarrierNote<'p>(pub(super) &'p ApiKeyCarrier);
+
+impl fmt::Display for CarrierNote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ApiKeyCarrier::Query(name) => write!(f, "looked for in query parameter `{name}`"),
+            ApiKeyCarrier::Header(name) => write!(f, "looked for in header `{name}`"),
+        }
+    }
+}
 
 /// What a query holds under one name.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use super::{
     About, Allow, AllowReason, ApiKeyCarrier, Decided, Decision, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow, Policy,
     PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched, Verdict, WantedKey,
     credential,
+    explain::SourceNote,
     index::{Coverage, Selection, coverage},
-    sender::{self, Evidence, Met, Unmet},
+    sender::{self, Evidence, Met, SenderSteps, Unmet},
     token::Token,
 };
 
@@ -93,19 +94,18 @@ impl<'c, T: Trace> Check<'c, T> {
                 Coverage::Outside => continue,
                 Coverage::CaseMatters => Err(Reason::AmbiguousPath),
                 Coverage::Covered => match &floor.sources {
-                    Ok(rule) => sender::check_source(self.request, rule, &mut self.about).map(|_| ()),
+                    Ok(rule) => sender::check_source(self.request, rule, &mut self.about),
                     Err(_) => Err(Reason::PolicyInvalid),
                 },
             };
-            let label = &*floor.id.label;
-            match (result, floor.mode) {
-                (Ok(()), _) => self.pass("floor", Some(label), format_args!("{}", SourceNote(self.request))),
-                (Err(reason), Mode::Shadow) => {
-                    self.fail("floor", Some(label), reason, format_args!("{}; the floor is in Shadow and only counts", SourceNote(self.request)));
-                    self.about.shadow_floors.push((Arc::clone(&floor.id), reason));
-                }
+            let outcome = result.map_or_else(StepOutcome::Fail, |_| StepOutcome::Pass);
+            let (note, mode) = (SourceNote { request: self.request, result }, floor.mode);
+            let detail = format_args!("{note}{}", if mode == Mode::Shadow { "; the floor is in Shadow and only counts" } else { "" });
+            self.trace.step(Step { policy: Some(&floor.id.label), sender: None, stage: "floor", outcome, detail });
+            match (result, mode) {
+                (Ok(_), _) => {}
+                (Err(reason), Mode::Shadow) => self.about.shadow_floors.push((Arc::clone(&floor.id), reason)),
                 (Err(reason), Mode::Enforce) => {
-                    self.fail("floor", Some(label), reason, format_args!("{}", SourceNote(self.request)));
                     self.about.policy = Some(Arc::clone(&floor.id));
                     return Err(reason);
                 }
@@ -189,14 +189,8 @@ impl<'c, T: Trace> Check<'c, T> {
             return Decided::Final(self.conclude(policy, Err(Reason::NoPolicy)));
         }
         if methods.all(|method| method == Err(Reason::MethodDenied)) {
-            let detail = format_args!("no sender on this path takes `{}`", self.request.method);
-            self.trace.step(Step {
-                policy: Some(&policy.id.label),
-                sender: None,
-                stage: "method",
-                outcome: StepOutcome::Fail(Reason::MethodDenied),
-                detail,
-            });
+            let method = self.request.method;
+            self.fail("method", Some(&policy.id.label), Reason::MethodDenied, format_args!("no sender on this path takes `{method}`"));
             return Decided::Final(self.conclude(policy, Err(Reason::MethodDenied)));
         }
         if let Err(reason) = self.check_names(policy, senders, forward) {
@@ -235,7 +229,7 @@ impl<'c, T: Trace> Check<'c, T> {
         let mut granted: Option<Grant<'c>> = None;
         let mut refusals: Vec<Refusal<'c>> = Vec::new();
         for sender in on_path(policy, senders, path) {
-            match self.check_sender(sender, &mut evidence, forward) {
+            match self.check_sender(policy, sender, &mut evidence, forward) {
                 Ok(grant) if granted.as_ref().is_none_or(|known| grant.rank() < known.rank()) => granted = Some(grant),
                 Ok(_) => {}
                 Err(unmet) => refusals.push(Refusal { sender, unmet, issuer_matches: false }),
@@ -266,25 +260,26 @@ impl<'c, T: Trace> Check<'c, T> {
         }
     }
 
-    fn check_sender(&mut self, sender: &'c Sender, evidence: &mut Evidence<'c>, forward: &Arc<Forward>) -> Result<Grant<'c>, Unmet> {
-        let label = self.about.policy.clone();
-        let label = label.as_ref().map(|id| &*id.label);
-        let result = sender::check_method(self.request, &sender.methods).map_err(Unmet::from).and_then(|()| {
-            let checks = sender.checks.as_ref().map_err(|_| Reason::PolicyInvalid)?;
-            let met = evidence.check(checks, &mut self.about)?;
-            let mutations = mutations(forward, met.audience.and(evidence.token()), &met)?;
-            Ok(Grant { sender, checks, met, mutations })
-        });
-        let (outcome, detail): (_, &dyn fmt::Display) = match (&result, &sender.checks) {
-            (Ok(Grant { met: Met { source_mismatch: true, .. }, .. }), _) => {
-                (StepOutcome::Pass, &"all demands are met; the source lies outside its ranges, which it only observes")
+    fn check_sender(&mut self, policy: &Policy, sender: &'c Sender, evidence: &mut Evidence<'c>, forward: &Arc<Forward>) -> Result<Grant<'c>, Unmet> {
+        let mut steps = SenderSteps { trace: &mut *self.trace, policy: &policy.id.label, sender: &sender.name };
+        let method = sender::check_method(self.request, &sender.methods);
+        steps.add("method", method, format_args!("`{}`", self.request.method));
+        method?;
+        let checks = match &sender.checks {
+            Ok(checks) => checks,
+            Err(problem) => {
+                steps.add("sender", Err(Reason::PolicyInvalid), format_args!("{problem}"));
+                return Err(Reason::PolicyInvalid.into());
             }
-            (Ok(_), _) => (StepOutcome::Pass, &"all demands are met"),
-            (Err(unmet), Err(problem)) => (StepOutcome::Fail(unmet.reason), problem),
-            (Err(unmet), Ok(_)) => (StepOutcome::Fail(unmet.reason), &""),
         };
-        self.trace.step(Step { policy: label, sender: Some(&sender.name), stage: "sender", outcome, detail: format_args!("{detail}") });
-        result
+        let met = evidence.check(checks, &mut self.about, &mut steps)?;
+        match mutations(forward, met.audience.and(evidence.token()), &met) {
+            Ok(mutations) => Ok(Grant { sender, checks, met, mutations }),
+            Err(unmet) => {
+                steps.add("forward", Err(unmet.reason), format_args!("a claim to forward is no short scalar of printable ASCII"));
+                Err(unmet)
+            }
+        }
     }
 
     /// A sender allows; where its token may be used once only, or is counted, the reuse store has the last word.
@@ -363,18 +358,6 @@ impl<'c, T: Trace> Check<'c, T> {
 
     fn note(&mut self, stage: &'static str, policy: Option<&str>, detail: fmt::Arguments<'_>) {
         self.trace.step(Step { policy, sender: None, stage, outcome: StepOutcome::Note, detail });
-    }
-}
-
-/// The source, in words.
-struct SourceNote<'r>(&'r Request<'r>);
-
-impl fmt::Display for SourceNote<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.source {
-            Some(source) => write!(f, "the source is {source}"),
-            None => f.write_str("the source is not known"),
-        }
     }
 }
 
@@ -470,6 +453,3 @@ fn forwarded_value(token: Option<&Token<'_>>, claim: &str, met: &Met<'_>) -> Res
 fn shadow_mutations(forward: &Arc<Forward>) -> Mutations {
     Mutations { forward: Some(Arc::clone(forward)), values: Vec::new() }
 }
-
-#[cfg(test)]
-mod tests;

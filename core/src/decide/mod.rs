@@ -16,12 +16,13 @@
 //! | `sender` | one sender of a policy, all its checks in order of cost |
 //! | `evaluate` | from the request to the verdict: floors, policy, senders, Shadow |
 //! | `verdict`, `reason` | what was decided and why |
-//! | `trace` | the steps that led there, for people |
+//! | `trace`, `explain` | the steps that led there, for people |
 
 mod base64url;
 mod claims;
 mod credential;
 mod evaluate;
+mod explain;
 mod index;
 mod json;
 mod jwks;

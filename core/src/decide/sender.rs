@@ -1,10 +1,11 @@
 //! One sender of a policy: all that it demands, in order of cost.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{
     About, ApiKeyCarrier, Audience, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch, Reason, Request, SenderChecks,
-    SourceRule, TokenFacts, TokenRule, VerifyingKey, claims, credential,
+    SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential,
+    explain::{self, SourceNote},
     token::{self, Token},
 };
 
@@ -70,18 +71,31 @@ impl<'r> Evidence<'r> {
     }
 
     /// Checks everything that `checks` demands.
-    pub(super) fn check<'p>(&mut self, checks: &'p SenderChecks, about: &mut About) -> Result<Met<'p>, Unmet> {
-        let source_mismatch = match &checks.sources {
-            Some(rule) => check_source(self.request, rule, about)?,
-            None => false,
-        };
-        if let Some(rule) = &checks.api_key {
-            credential::check_api_key(self.request, rule)?;
+    pub(super) fn check<'p>(
+        &mut self,
+        checks: &'p SenderChecks,
+        about: &mut About,
+        steps: &mut SenderSteps<'_, impl Trace>,
+    ) -> Result<Met<'p>, Unmet> {
+        let mut source_mismatch = false;
+        if let Some(rule) = &checks.sources {
+            let result = check_source(self.request, rule, about);
+            steps.add("source", result.map(|_| ()), format_args!("{}", SourceNote { request: self.request, result }));
+            source_mismatch = result?;
         }
-        let audience = match &checks.token {
-            Some(rule) => Some(self.check_token(rule)?),
-            None => None,
-        };
+        if let Some(rule) = &checks.api_key {
+            let result = credential::check_api_key(self.request, rule);
+            steps.add("api key", result, format_args!("{}", credential::CarrierNote(&rule.carrier)));
+            result?;
+        }
+        let mut audience = None;
+        if let Some(rule) = &checks.token {
+            let result = self.check_token(rule);
+            let reason = result.as_ref().map(|_| ()).map_err(|unmet| unmet.reason);
+            let token = self.token();
+            steps.add("token", reason, format_args!("{}", explain::TokenNote { token, rule, now: self.now, reason: reason.err() }));
+            audience = Some(result?);
+        }
         Ok(Met { audience, source_mismatch })
     }
 
@@ -125,6 +139,20 @@ fn find_key<'k>(source: &'k KeySource, kid: &str, ring: &'k KeyRing, request: &R
         Some(key) => Ok(key),
         None if *fetch_began > request.arrived => Err(Reason::KeyUnknown.into()),
         None => Err(Unmet { reason: Reason::KeyPending, wanted_key: Some(Arc::clone(id)) }),
+    }
+}
+
+/// Where the steps of one sender are traced to.
+pub(super) struct SenderSteps<'t, T> {
+    pub(super) trace: &'t mut T,
+    pub(super) policy: &'t str,
+    pub(super) sender: &'t str,
+}
+
+impl<T: Trace> SenderSteps<'_, T> {
+    pub(super) fn add(&mut self, stage: &'static str, result: Result<(), Reason>, detail: fmt::Arguments<'_>) {
+        let outcome = result.map_or_else(StepOutcome::Fail, |()| StepOutcome::Pass);
+        self.trace.step(Step { policy: Some(self.policy), sender: Some(self.sender), stage, outcome, detail });
     }
 }
 

@@ -1,0 +1,88 @@
+//! What is found at a step, in words for the operator. Formatted only where somebody traces; never a token, a key or a query.
+
+use std::fmt;
+
+use super::{Now, Reason, Request, TokenRule, token::Token};
+
+/// The source of a request and how it was judged.
+pub(super) struct SourceNote<'r> {
+    pub(super) request: &'r Request<'r>,
+    /// As `check_source` returns it.
+    pub(super) result: Result<bool, Reason>,
+}
+
+impl fmt::Display for SourceNote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.request.source {
+            Some(source) => write!(f, "the source is {source}")?,
+            None => f.write_str("the source is not known")?,
+        }
+        match self.result {
+            Ok(false) => f.write_str(", within the ranges"),
+            Ok(true) => f.write_str(", not within the ranges, which is only observed"),
+            Err(_) => f.write_str(", not within the ranges"),
+        }
+    }
+}
+
+/// A token measured against a sender's demands.
+pub(super) struct TokenNote<'t> {
+    pub(super) token: Option<&'t Token<'t>>,
+    pub(super) rule: &'t TokenRule,
+    pub(super) now: Now,
+    /// Why it is refused; `None` = it is not.
+    pub(super) reason: Option<Reason>,
+}
+
+impl fmt::Display for TokenNote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some(token), Self { rule, now, .. }) = (self.token, self) else { return f.write_str("there is no token that can be read") };
+        let claims = &token.claims;
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or_else(|| "absent".to_owned(), |text| format!("`{}`", text.escape_debug()));
+        match self.reason {
+            None => write!(
+                f,
+                "signed by key `{}` of `{}`, {}",
+                token.kid.escape_debug(),
+                rule.issuer,
+                Age { at_ms: claims.expires_ms, now: *now, verb: "expires" }
+            ),
+            Some(Reason::AlgorithmRefused) => write!(f, "alg is {}, which this sender or this key does not take", token.algorithm.name()),
+            Some(Reason::IssuerMismatch) => write!(f, "iss is {}, the sender takes `{}`", text(&claims.issuer), rule.issuer),
+            Some(Reason::AudienceMismatch) => {
+                write!(f, "aud is {}, which is none of the sender's {}", text(&claims.audiences.first().cloned()), rule.audiences.len())
+            }
+            Some(Reason::TokenExpired) => Age { at_ms: claims.expires_ms, now: *now, verb: "expires" }.fmt(f),
+            Some(Reason::TokenNotYetValid) => Age { at_ms: claims.not_before_ms.max(claims.issued_at_ms), now: *now, verb: "begins" }.fmt(f),
+            Some(Reason::LifetimeExceeded) => {
+                write!(
+                    f,
+                    "{}, the sender's cap is {} s",
+                    Age { at_ms: claims.expires_ms, now: *now, verb: "expires" },
+                    rule.max_lifetime_ms.unwrap_or_default() / 1000
+                )
+            }
+            Some(Reason::KeyUnknown | Reason::KeyPending) => write!(f, "key `{}` is not one of {}", token.kid.escape_debug(), rule.keys.id()),
+            Some(Reason::KeysUnavailable) => write!(f, "there are no usable keys of {}", rule.keys.id()),
+            Some(Reason::SignatureInvalid) => write!(f, "the signature is not one of key `{}`", token.kid.escape_debug()),
+            Some(Reason::ClaimMissing) => f.write_str("iss, aud, exp, or a date of issue that the sender requires, is absent"),
+            Some(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+/// When something happens or happened, seen from now.
+struct Age {
+    at_ms: Option<i64>,
+    now: Now,
+    verb: &'static str,
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(at_ms) = self.at_ms else { return f.write_str("without a date") };
+        let seconds = at_ms.saturating_sub(self.now.effective_ms) / 1000;
+        let verb = self.verb;
+        if seconds < 0 { write!(f, "{verb} {} s ago", -seconds) } else { write!(f, "{verb} in {seconds} s") }
+    }
+}
