@@ -1,1 +1,84 @@
-//! To be written.
+//! The command line: one file per command. Wires the rooms together; must not know how any of them works.
+//!
+//! A command is a `clap::Args` struct and a `run` that returns an [`Outcome`], or an error for a person.
+
+pub mod hash_key;
+pub mod output;
+
+use std::{ffi::OsString, io::Write, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+const EXIT_CODES: &str =
+    "Exit codes:\n  0  done; the answer is yes\n  1  the answer is no, or errors were found\n  2  wrong usage, or the environment does not allow it";
+
+/// External authorization for Azure Communication Services callbacks
+///
+/// Ringfence stands beside Envoy, a service mesh or nginx, and answers for each callback whether its sender is genuine: from the signed
+/// token, the source address and the API key in the callback's URL, under policies that are plain YAML.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    HashKey(hash_key::HashKey),
+}
+
+/// What a command came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; the answer is yes. Exit code 0.
+    Yes,
+    /// The answer is no, or errors were found; they have been printed. Exit code 1.
+    No,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Yes => Self::SUCCESS,
+            Outcome::No => Self::FAILURE,
+        }
+    }
+}
+
+/// Runs the program with these arguments, the program's name first. Errors go to standard error; exit code 2.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way, too.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::HashKey(command) => command.run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
