@@ -35,7 +35,10 @@ impl KeyMetrics {
                 &["key_set"],
             )?,
             suppressed: IntCounterVec::new(
-                Opts::new("ringfence_jwks_refetch_suppressed_total", "Requests with an unknown key that did not lead to a fetch: none was left in the budget."),
+                Opts::new(
+                    "ringfence_jwks_refetch_suppressed_total",
+                    "Requests with an unknown key that did not lead to a fetch: none was left in the budget.",
+                ),
                 &["key_set"],
             )?,
         };

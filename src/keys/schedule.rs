@@ -19,13 +19,18 @@ pub(super) const STALENESS_BOUND: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time until the next fetch after a good one: 75 % to 95 % of the keys' lifetime, so that they are renewed before they expire and
 /// replicas do not ask all at once. `fraction` is from 0 to 1.
 pub(super) fn refresh_after(max_age: Option<Duration>, fraction: f64) -> Duration {
-    max_age.unwrap_or(DEFAULT_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME).mul_f64(0.75 + 0.2 * fraction.clamp(0.0, 1.0))
+    max_age.unwrap_or(DEFAULT_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME).mul_f64(0.75 + 0.2 * bounded(fraction))
 }
 
 /// The time until the next fetch after `failures` bad ones in a row: doubling, half of it random.
 pub(super) fn back_off(failures: u32, fraction: f64) -> Duration {
     let doubled = FIRST_BACK_OFF.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
-    doubled.min(LAST_BACK_OFF).mul_f64(0.5 + 0.5 * fraction.clamp(0.0, 1.0))
+    doubled.min(LAST_BACK_OFF).mul_f64(0.5 + 0.5 * bounded(fraction))
+}
+
+/// A fraction as it should be, whatever the source of randomness says.
+fn bounded(fraction: f64) -> f64 {
+    if (0.0..=1.0).contains(&fraction) { fraction } else { 0.5 }
 }
 
 #[cfg(test)]
