@@ -1,9 +1,6 @@
 //! What an issuer can do wrong when it is asked for a document.
 
-use std::{
-    convert::Infallible,
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;

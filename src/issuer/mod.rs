@@ -230,9 +230,8 @@ impl Issuer {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = |thread: usize| (count + thread) / threads;
         std::thread::scope(|scope| {
-            let minting: Vec<_> = (0..threads)
-                .map(|thread| scope.spawn(move || (0..share(thread)).map(|_| self.mint(spec)).collect::<Result<Vec<_>, _>>()))
-                .collect();
+            let minting: Vec<_> =
+                (0..threads).map(|thread| scope.spawn(move || (0..share(thread)).map(|_| self.mint(spec)).collect::<Result<Vec<_>, _>>())).collect();
             minting.into_iter().try_fold(Vec::with_capacity(count), |mut tokens, minted| {
                 tokens.extend(minted.join().map_err(|_| IssuerError::Crypto)??);
                 Ok(tokens)

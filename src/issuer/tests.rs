@@ -127,7 +127,8 @@ async fn good_tokens_are_good_to_other_verifiers() {
     assert_eq!(callback["exp"].as_u64().unwrap() - callback["iat"].as_u64().unwrap(), 300);
     let websocket = claims(&issuer, &issuer.mint(&TokenSpec::websocket(AUDIENCE)).unwrap());
     assert_eq!(websocket["exp"].as_u64().unwrap() - websocket["iat"].as_u64().unwrap(), 86_400);
-    let spec = TokenSpec { lifetime_seconds: Some(60), claims: serde_json::Map::from_iter([("x".into(), json!([1]))]), ..TokenSpec::callback(AUDIENCE) };
+    let spec =
+        TokenSpec { lifetime_seconds: Some(60), claims: serde_json::Map::from_iter([("x".into(), json!([1]))]), ..TokenSpec::callback(AUDIENCE) };
     let other = claims(&issuer, &issuer.mint(&spec).unwrap());
     assert_eq!(other["exp"].as_u64().unwrap() - other["nbf"].as_u64().unwrap(), 60);
     assert_eq!(other["x"], json!([1]));

@@ -53,8 +53,8 @@ pub enum FetchRulesError {
     #[error("`{0}` is not an origin; write `https://host` or `https://host:port`, without a path")]
     Origin(Box<str>),
     /// The extra certificates cannot be read.
-    #[error("the issuer certificates (`--issuer-ca`) cannot be read; they must be PEM: {0}")]
-    Roots(#[source] reqwest::Error),
+    #[error("the issuer certificates (`--issuer-ca`) cannot be read; they must be PEM")]
+    Roots,
     /// The proxy cannot be used.
     #[error("the egress proxy cannot be used; write `http://host:port`: {0}")]
     Proxy(#[source] reqwest::Error),
@@ -190,7 +190,10 @@ fn read_origin(origin: &str) -> Result<String, FetchRulesError> {
 }
 
 fn build_client(rules: &FetchRules, names: Arc<dyn Lookup>) -> Result<Client, FetchRulesError> {
-    let roots = Certificate::from_pem_bundle(&rules.extra_roots).map_err(FetchRulesError::Roots)?;
+    let roots = Certificate::from_pem_bundle(&rules.extra_roots).map_err(|_| FetchRulesError::Roots)?;
+    if roots.is_empty() && !rules.extra_roots.is_empty() {
+        return Err(FetchRulesError::Roots);
+    }
     let proxy = rules.proxy.as_ref().map(|proxy| Proxy::all(proxy.clone())).transpose().map_err(FetchRulesError::Proxy)?;
     let proxy_host = rules.proxy.as_ref().and_then(|proxy| proxy.host_str()).map(str::to_ascii_lowercase);
     let resolver = Arc::new(GuardedResolver { names, allow_private: rules.allow_private, proxy_host });
@@ -272,10 +275,10 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source())
 }
 
-/// Whether the cause is rustls' own, also inside an I/O error (whose `source` skips what it wraps).
+/// Whether the cause is rustls' own, also inside I/O errors (whose `source` skips what they wrap).
 fn is_tls(cause: &(dyn Error + 'static)) -> bool {
     let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>())
+    cause.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls(wrapped))
 }
 
 /// RFC 9111 section 5.2.2, as far as it bounds how long an answer may be kept.

@@ -87,3 +87,6 @@ impl From<JwksError> for FetchFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

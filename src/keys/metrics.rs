@@ -110,7 +110,7 @@ mod tests {
         metrics.vanish("https://a");
         let families = registry.gather();
         assert_eq!(families.len(), 4);
-        let series: Vec<_> = families.iter().flat_map(|family| family.get_metric()).collect();
+        let series: Vec<_> = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric).collect();
         assert_eq!(series.len(), 5);
         assert!(series.iter().all(|metric| metric.get_label().iter().any(|label| label.value() == "https://b")));
     }
