@@ -21,8 +21,10 @@
 //! | [`listen`] | gRPC, HTTP dialects, health and metrics; TLS; client addresses |
 //! | [`telemetry`] | metrics, the decision log, tracing |
 //! | [`clock`], [`ready`] | the time that decisions are taken at; whether to send traffic here |
+//! | [`cases`] | table cases: requests, and what is to become of each |
 //! | [`issuer`] | an embedded issuer that imitates Microsoft's, for `demo`, `token` and tests |
 
+pub mod cases;
 pub mod check;
 pub mod cli;
 pub mod clock;

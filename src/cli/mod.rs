@@ -2,8 +2,11 @@
 //!
 //! A command is a `clap::Args` struct and a `run` that returns an [`Outcome`], or an error for a person.
 
+pub mod check;
 pub mod hash_key;
 pub mod output;
+pub mod policies;
+pub mod test;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
@@ -25,7 +28,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Check),
     HashKey(hash_key::HashKey),
+    Test(test::Test),
 }
 
 /// What a command came to.
@@ -69,7 +74,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Check(command) => command.run(),
         Command::HashKey(command) => command.run(),
+        Command::Test(command) => command.run(),
     }
 }
 

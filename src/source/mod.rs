@@ -19,6 +19,8 @@ use ringfence_core::{
 };
 use tokio::sync::watch;
 
+pub(crate) use self::yaml::read as read_yaml;
+
 mod document;
 pub mod files;
 mod follow;

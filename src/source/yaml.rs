@@ -19,20 +19,20 @@ const MAX_ALIASED_BYTES: usize = 16 * 1024 * 1024;
 
 /// One document of a file.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// Which one, from 1; empty documents count.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// Its content.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// Where everything in it stands.
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 /// The line of a value and of all that is in it.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// From 1; of a mapping's entry the key's line.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     inside: Inside,
 }
 
@@ -45,7 +45,7 @@ enum Inside {
 
 impl Place {
     /// The line of what this JSON pointer (RFC 6901) names, or of the nearest known thing that holds it.
-    pub(super) fn line_of(&self, pointer: &str) -> usize {
+    pub(crate) fn line_of(&self, pointer: &str) -> usize {
         let mut place = self;
         for step in pointer.split('/').skip(1) {
             let step = step.replace("~1", "/").replace("~0", "~");
@@ -63,17 +63,17 @@ impl Place {
 
 /// Why a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct YamlError {
+pub(crate) struct YamlError {
     /// Which document, from 1.
-    pub(super) document: usize,
+    pub(crate) document: usize,
     /// Which line, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// What is wrong and what to do.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// Reads every document that is not empty.
-pub(super) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
+pub(crate) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
     // The parser promises not to panic; a file must not stop the service if it does.
     panic::catch_unwind(|| Reader::new(text).documents()).unwrap_or_else(|_| {
         Err(YamlError { document: 1, line: 1, message: "the YAML parser gave up on this file; write it more plainly".to_owned() })

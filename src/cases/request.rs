@@ -1,0 +1,182 @@
+//! The request of a case, and the parts of it that every wire carries.
+
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, time::Instant};
+
+use ringfence_core::decide::{Body, Headers, RawRequest, Wire};
+use serde::Deserialize;
+
+use crate::issuer::TokenSpec;
+
+/// The headers of a real upgrade (RFC 6455 section 1.3).
+const UPGRADE: &[(&str, &str)] =
+    &[("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-version", "13"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")];
+
+/// What is asked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CaseRequest {
+    /// The method; `POST` if none is given, `GET` for an upgrade.
+    method: Option<String>,
+    /// `https://host[:port]/path?query`, taken apart as text and not normalised.
+    url: String,
+    /// The Host header, where it is to differ from the URL's.
+    host: Option<String>,
+    /// Further headers.
+    #[serde(default)]
+    headers: BTreeMap<String, HeaderValues>,
+    /// The client's address; absent = not known.
+    source: Option<IpAddr>,
+    /// A token to be minted for the run.
+    pub token: Option<TokenSpec>,
+    /// The policy that the route pins, `namespace/name`.
+    pin: Option<String>,
+    /// Adds the headers of a WebSocket upgrade.
+    #[serde(default)]
+    upgrade: bool,
+    /// The proxy's id of the request.
+    id: Option<String>,
+}
+
+/// One value of a header, or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum HeaderValues {
+    /// One.
+    One(String),
+    /// Several, each in a line of its own.
+    Several(Vec<String>),
+}
+
+impl HeaderValues {
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Several(values) => values.as_slice(),
+        }
+        .iter()
+        .map(String::as_str)
+    }
+}
+
+impl CaseRequest {
+    /// A request for `url` and nothing else.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self {
+            method: None,
+            url: url.to_owned(),
+            host: None,
+            headers: BTreeMap::new(),
+            source: None,
+            token: None,
+            pin: None,
+            upgrade: false,
+            id: None,
+        }
+    }
+
+    /// With this method.
+    #[must_use]
+    pub fn method(self, method: Option<String>) -> Self {
+        Self { method, ..self }
+    }
+
+    /// With this header as well.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let values = self.headers.entry(name.to_ascii_lowercase()).or_insert(HeaderValues::Several(Vec::new()));
+        *values = HeaderValues::Several(values.iter().map(str::to_owned).chain([value.to_owned()]).collect());
+        self
+    }
+
+    /// From this address.
+    #[must_use]
+    pub fn source(self, source: Option<IpAddr>) -> Self {
+        Self { source, ..self }
+    }
+
+    /// On a route with this pin.
+    #[must_use]
+    pub fn pin(self, pin: Option<String>) -> Self {
+        Self { pin, ..self }
+    }
+
+    /// As a WebSocket upgrade.
+    #[must_use]
+    pub fn upgrade(self, upgrade: bool) -> Self {
+        Self { upgrade, ..self }
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method_name(&self) -> &str {
+        self.method.as_deref().unwrap_or(if self.upgrade { "GET" } else { "POST" })
+    }
+
+    /// The authority that the proxy routes by.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.host.as_deref().unwrap_or_else(|| self.split().0)
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.split().1
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn client(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    /// The pin.
+    #[must_use]
+    pub fn pinned(&self) -> Option<&str> {
+        self.pin.as_deref()
+    }
+
+    /// The proxy's id of the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Every header line: those of the case, an upgrade's, and `Authorization` with `token`.
+    #[must_use]
+    pub fn header_lines(&self, token: Option<&str>) -> Vec<(String, String)> {
+        let own = self.headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name.to_ascii_lowercase(), value.to_owned())));
+        let upgrade = UPGRADE.iter().filter(|_| self.upgrade).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let authorization = token.map(|token| ("authorization".to_owned(), format!("Bearer {token}")));
+        own.chain(upgrade).chain(authorization).collect()
+    }
+
+    /// The request as a listener would hand it over.
+    #[must_use]
+    pub fn raw<'r>(&'r self, wire: Wire, lines: &'r [(String, String)], arrived: Instant) -> RawRequest<'r> {
+        let mut headers = Headers::new(false);
+        for (name, value) in lines {
+            headers.push(name.as_str(), value.as_bytes());
+        }
+        RawRequest {
+            arrived,
+            wire,
+            method: self.method_name().as_bytes(),
+            host: Some(self.authority().as_bytes()),
+            target: self.target().as_bytes(),
+            headers,
+            source: self.source,
+            body: Body::Absent,
+            pin: self.pin.as_deref().map(Cow::Borrowed),
+            http2: false,
+            id: self.id.as_deref().map(Cow::Borrowed),
+        }
+    }
+
+    /// Authority and target of the URL, as text. A URL without a path has an empty target, which is refused like any other.
+    fn split(&self) -> (&str, &str) {
+        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        rest.find(['/', '?']).and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""))
+    }
+}

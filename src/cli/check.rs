@@ -1,0 +1,314 @@
+//! `ringfence check`: one request against a folder, and every step that leads to its verdict.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use ringfence_core::{
+    compile::{Finding, Severity},
+    decide::{
+        Decided, FetchedKeys, KeyRing, KeySet, Now, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Step, StepOutcome, Trace, Verdict, Wire,
+        decide, read_key_set,
+    },
+};
+use serde::Serialize;
+
+use super::{
+    Outcome,
+    output::{Format, Output, OutputFormat, Tone},
+    policies::{PolicyFolder, used_key_sets},
+};
+use crate::{
+    cases::{self, CaseRequest},
+    clock::Clock,
+    keys::{FetchKeys, Fetcher, SystemNames},
+    source::Published,
+};
+
+/// Ask a folder of policies about one request, and show every step that leads to the answer
+///
+/// The keys of the issuers that the policies name are fetched first, unless `--keys` gives them or `--no-fetch` forbids it. Nothing is
+/// remembered: a token's reuse is not judged.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// URL of the request, with its query
+    #[arg(value_name = "URL")]
+    url: String,
+    #[command(flatten)]
+    folder: PolicyFolder,
+    /// Method [default: POST, GET with --upgrade]
+    #[arg(short = 'X', long, value_name = "METHOD", help_heading = "Request")]
+    method: Option<String>,
+    /// A header as `name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = parse_header, help_heading = "Request")]
+    headers: Vec<(String, String)>,
+    /// The bearer token; `@FILE` reads it from a file, `@-` from standard input
+    #[arg(long, value_name = "TOKEN", help_heading = "Request")]
+    token: Option<String>,
+    /// The client's address; without it the source is not known
+    #[arg(long, value_name = "ADDRESS", help_heading = "Request")]
+    source: Option<IpAddr>,
+    /// Add the headers of a WebSocket upgrade
+    #[arg(long, help_heading = "Request")]
+    upgrade: bool,
+    /// The policy that the route pins
+    #[arg(long, value_name = "NAMESPACE/NAME", help_heading = "Request")]
+    pin: Option<String>,
+    /// Over which wire the request comes
+    #[arg(long, value_enum, default_value = "grpc", value_name = "WIRE", help_heading = "Request")]
+    wire: WireName,
+    /// The time to judge by, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Request")]
+    at: Option<i64>,
+    /// A JWKS document that stands for the keys of every issuer
+    #[arg(long, value_name = "FILE", conflicts_with = "no_fetch", help_heading = "Keys")]
+    keys: Option<PathBuf>,
+    /// Fetch no keys: a token's signature cannot be judged then
+    #[arg(long, help_heading = "Keys")]
+    no_fetch: bool,
+    #[command(flatten)]
+    output: OutputFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WireName {
+    Grpc,
+    Nginx,
+    Envoy,
+}
+
+impl From<WireName> for Wire {
+    fn from(name: WireName) -> Self {
+        match name {
+            WireName::Grpc => Self::Grpc,
+            WireName::Nginx => Self::Nginx,
+            WireName::Envoy => Self::Envoy,
+        }
+    }
+}
+
+/// The answer and how it came about.
+#[derive(Serialize)]
+struct Explained {
+    steps: Vec<Explanation>,
+    decision: String,
+    reason: String,
+    status: u16,
+    policy: Option<String>,
+    sender: Option<String>,
+    set_headers: Vec<(String, String)>,
+    removed_headers: Vec<String>,
+    stripped_query: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// One step.
+#[derive(Serialize)]
+struct Explanation {
+    outcome: &'static str,
+    stage: &'static str,
+    policy: Option<String>,
+    sender: Option<String>,
+    reason: Option<&'static str>,
+    detail: String,
+}
+
+/// Keeps every step.
+#[derive(Default)]
+struct Steps(Vec<Explanation>);
+
+impl Trace for Steps {
+    fn step(&mut self, step: Step<'_>) {
+        let (outcome, reason) = match step.outcome {
+            StepOutcome::Pass => ("pass", None),
+            StepOutcome::Fail(reason) => ("fail", Some(reason.code())),
+            StepOutcome::Note => ("note", None),
+        };
+        self.0.push(Explanation {
+            outcome,
+            stage: step.stage,
+            policy: step.policy.map(str::to_owned),
+            sender: step.sender.map(str::to_owned),
+            reason,
+            detail: step.detail.to_string(),
+        });
+    }
+}
+
+impl Check {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A folder, file or flag that cannot be used.
+    pub fn run(mut self) -> anyhow::Result<Outcome> {
+        let configuration = self.folder.load()?;
+        let published = configuration.current();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (ring, mut warnings) = runtime.block_on(self.ring(&published))?;
+        warnings.extend(findings(&published));
+        let token = self.token.take().map(|token| read_token(&token)).transpose()?;
+        let request = self.request();
+        let lines = request.header_lines(token.as_deref());
+        let raw = request.raw(self.wire.into(), &lines, Instant::now());
+        let now = self.at.map_or_else(|| Clock::system().now(), Now::settled);
+        let explained = explain(&raw, &published.policies, &ring, now, warnings);
+        let mut output = Output::stdout();
+        match self.output.format {
+            Format::Json => output.json(&explained)?,
+            Format::Text => print(&mut output, &request, &explained)?,
+        }
+        let is_allowed = matches!(explained.decision.as_str(), "allowed" | "shadow_denied" | "handshake");
+        Ok(if is_allowed { Outcome::Yes } else { Outcome::No })
+    }
+
+    fn request(&self) -> CaseRequest {
+        let request = CaseRequest::new(&self.url).method(self.method.clone()).source(self.source.map(|source| source.to_canonical()));
+        let request = request.pin(self.pin.clone()).upgrade(self.upgrade);
+        self.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    }
+
+    /// The keys of every issuer that the policies name, and what could not be had of them.
+    async fn ring(&self, published: &Published) -> anyhow::Result<(KeyRing, Vec<String>)> {
+        let mut sets = HashMap::new();
+        let mut warnings = Vec::new();
+        if self.no_fetch {
+            return Ok((KeyRing::default(), warnings));
+        }
+        let given = self.keys.as_ref().map(read_keys).transpose()?;
+        let fetcher = Fetcher::new(&self.folder.fetch_rules(), Arc::new(SystemNames))?;
+        // Nobody asks again, so that an unknown key is unknown and not pending.
+        let fetch_began = Instant::now() + Duration::from_secs(3600);
+        for id in used_key_sets(&published.policies) {
+            let keys = match &given {
+                Some(keys) => Ok(Arc::clone(keys)),
+                None => fetcher.fetch_keys(Arc::clone(&id)).await.map(|fresh| Arc::new(fresh.keys)),
+            };
+            match keys {
+                Ok(keys) => drop(sets.insert(id, FetchedKeys { keys, fetch_began })),
+                Err(failure) => warnings.push(format!("the keys of {id} cannot be had: {failure}")),
+            }
+        }
+        Ok((KeyRing::new(sets), warnings))
+    }
+}
+
+fn explain(raw: &RawRequest<'_>, policies: &PolicySet, ring: &KeyRing, now: Now, warnings: Vec<String>) -> Explained {
+    let mut steps = Steps::default();
+    let verdict = match Request::new(raw) {
+        Ok(request) => match decide(&request, policies, ring, now, &mut steps) {
+            Decided::Final(verdict) => verdict,
+            Decided::NeedsKey(wanted) => wanted.otherwise,
+            Decided::NeedsReuse(pending) => pending.resolve(ReuseAnswer::First),
+        },
+        Err(reason) => {
+            steps.step(Step {
+                policy: None,
+                sender: None,
+                stage: "request",
+                outcome: StepOutcome::Fail(reason),
+                detail: format_args!("{}", note(reason)),
+            });
+            Verdict::deny(reason)
+        }
+    };
+    let cases::Outcome { decision, reason, policy, sender, status, headers, removed, stripped } = (&verdict).into();
+    let hint = verdict.about.hidden_client.map(|source| {
+        format!("{source} is no public address: a load balancer may hide the client; see docs/client-address.md for how to read the real one")
+    });
+    Explained {
+        steps: steps.0,
+        decision,
+        reason,
+        status,
+        policy,
+        sender,
+        set_headers: headers.into_iter().collect(),
+        removed_headers: removed.into_iter().collect(),
+        stripped_query: stripped.into_iter().collect(),
+        warnings: warnings.into_iter().chain(hint).collect(),
+    }
+}
+
+fn note(reason: Reason) -> &'static str {
+    if reason == Reason::AmbiguousHost { "the authority is not exactly one host" } else { "the method or the target cannot be read" }
+}
+
+fn print(output: &mut Output, request: &CaseRequest, explained: &Explained) -> std::io::Result<()> {
+    let source = request.client().map_or_else(|| "an unknown source".to_owned(), |source| source.to_string());
+    let path = request.target().split('?').next().unwrap_or_default();
+    output.line(format!("{} {}{path} from {source}", request.method_name(), request.authority()))?;
+    for Explanation { outcome, stage, policy, sender, reason, detail } in &explained.steps {
+        let tone = match *outcome {
+            "pass" => Tone::Good,
+            "fail" => Tone::Bad,
+            _ => Tone::Faint,
+        };
+        let who = [policy, sender].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" > ");
+        let reason = reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
+        let outcome = output.paint(tone, outcome);
+        output.line(format!("  {outcome}  {stage:<8} {}{reason}{detail}", if who.is_empty() { who } else { format!("{who}: ") }))?;
+    }
+    let tone = if explained.decision == "denied" { Tone::Bad } else { Tone::Good };
+    let verdict = output.paint(tone, format!("{} ({}, status {})", explained.decision, explained.reason, explained.status));
+    output.line(verdict)?;
+    for (name, value) in &explained.set_headers {
+        output.line(format!("  sets    {name}: {value}"))?;
+    }
+    for name in &explained.removed_headers {
+        output.line(format!("  removes {name}"))?;
+    }
+    for name in &explained.stripped_query {
+        output.line(format!("  strips  query parameter {name}"))?;
+    }
+    for warning in &explained.warnings {
+        let mark = output.paint(Tone::Warning, "warning");
+        output.line(format!("{mark}: {warning}"))?;
+    }
+    Ok(())
+}
+
+/// What the compiler has to say, errors and warnings alike: either may be why the answer surprises.
+fn findings(published: &Published) -> impl Iterator<Item = String> {
+    published.reports.iter().flat_map(|report| {
+        report.findings.iter().map(|Finding { severity, field, message, .. }| {
+            let severity = match severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            format!("{severity} in {} {field}: {message}", report.object)
+        })
+    })
+}
+
+fn read_keys(path: &PathBuf) -> anyhow::Result<Arc<KeySet>> {
+    let document = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let reading = read_key_set(&document).with_context(|| format!("`{}` is no key set", path.display()))?;
+    Ok(Arc::new(reading.keys))
+}
+
+fn read_token(token: &str) -> anyhow::Result<String> {
+    let text = match token.strip_prefix('@') {
+        None => return Ok(token.to_owned()),
+        Some("-") => std::io::read_to_string(std::io::stdin()).context("cannot read the token from standard input")?,
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read the token from `{file}`"))?,
+    };
+    Ok(text.trim().to_owned())
+}
+
+fn parse_header(header: &str) -> anyhow::Result<(String, String)> {
+    let Some((name, value)) = header.split_once(':') else { bail!("write it as `name: value`") };
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+/// RFC 3339, in milliseconds since the Unix epoch.
+fn parse_time(time: &str) -> anyhow::Result<i64> {
+    use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+    let time = OffsetDateTime::parse(time, &Rfc3339).context("write it as 2026-11-22T12:00:00Z")?;
+    Ok(i64::try_from(time.unix_timestamp_nanos() / 1_000_000)?)
+}
