@@ -4,9 +4,12 @@
 
 pub mod check;
 pub mod hash_key;
+pub mod issuer;
+pub mod keys;
 pub mod output;
 pub mod policies;
 pub mod test;
+pub mod token;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
@@ -31,6 +34,9 @@ enum Command {
     Check(check::Check),
     HashKey(hash_key::HashKey),
     Test(test::Test),
+    Issuer(issuer::IssuerCommand),
+    Token(token::TokenCommand),
+    Keys(keys::KeysCommand),
 }
 
 /// What a command came to.
@@ -77,6 +83,9 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Check(command) => command.run(),
         Command::HashKey(command) => command.run(),
         Command::Test(command) => command.run(),
+        Command::Issuer(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Keys(command) => command.run(),
     }
 }
 
