@@ -74,7 +74,7 @@ impl fmt::Debug for IssuerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum IssuerError {
     /// It cannot listen.
-    #[error("the issuer cannot listen on `{0}`: {1}")]
+    #[error("the issuer cannot listen on `{0}`; choose another address with `--listen`")]
     Listen(SocketAddr, #[source] io::Error),
     /// The cryptographic library refused.
     #[error("the issuer cannot make or use a key")]

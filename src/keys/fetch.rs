@@ -56,10 +56,10 @@ pub enum FetchRulesError {
     #[error("the issuer certificates (`--issuer-ca`) cannot be read; they must be PEM")]
     Roots,
     /// The proxy cannot be used.
-    #[error("the egress proxy cannot be used; write `http://host:port`: {0}")]
+    #[error("the egress proxy cannot be used; write `http://host:port`")]
     Proxy(#[source] reqwest::Error),
     /// The client cannot be made.
-    #[error("the HTTP client cannot be made: {0}")]
+    #[error("the HTTP client cannot be made")]
     Client(#[source] reqwest::Error),
 }
 
