@@ -373,3 +373,36 @@ async fn tasks_end_with_their_keeper() {
     time::sleep(SECOND).await;
     assert_eq!(Arc::strong_count(&script), 1);
 }
+
+/// The whole way, in real time: discovery, keys, a rotation that nobody announced, a token with the new key.
+#[tokio::test]
+async fn follows_an_issuer_that_signs_at_once_with_a_new_key() {
+    use crate::{
+        issuer::{Document, Fault, Issuer, IssuerOptions, Rotation},
+        keys::{FetchRules, Fetcher, SystemNames},
+    };
+
+    let issuer = Issuer::start(IssuerOptions::default()).await.unwrap();
+    let rules = FetchRules { allow_private: true, allow_http: true, ..FetchRules::default() };
+    let fetcher = Fetcher::new(&rules, Arc::new(SystemNames)).unwrap();
+    let keeper = KeyKeeper::new(Arc::new(fetcher), KeyMetrics::new(&Registry::new()).unwrap(), Surroundings::system(), Handle::current());
+    let id = Arc::new(KeySetId::Discovery { issuer: issuer.issuer().into(), url: issuer.discovery_url().into() });
+    keeper.want(&BTreeSet::from([Arc::clone(&id)]));
+    keeper.first_attempted().await;
+    let old = issuer.kid();
+    assert!(keeper.ring().get(&id).unwrap().keys.get(&old).is_some());
+
+    let new = issuer.rotate(Rotation::Withdraw).unwrap();
+    let (arrived, deadline) = (Instant::now(), Instant::now() + 10 * SECOND);
+    join_all((0..100).map(|_| keeper.refetch(&id, deadline))).await;
+    let ring = keeper.ring();
+    let fetched = ring.get(&id).unwrap();
+    assert!(fetched.keys.get(&new).is_some() && fetched.keys.get(&old).is_none());
+    assert!(fetched.fetch_began > arrived);
+    assert_eq!(issuer.requests(Document::Keys), 2);
+
+    issuer.fail(Document::Discovery, Some(Fault::Status(503)));
+    keeper.refetch(&id, Instant::now() + 10 * SECOND).await;
+    assert!(keeper.ring().get(&id).unwrap().keys.get(&new).is_some(), "the last good keys serve");
+    assert_eq!(keeper.ring().get(&id).unwrap().fetch_began, fetched.fetch_began);
+}
