@@ -145,3 +145,6 @@ pub(super) fn parse_address(text: &[u8]) -> Option<IpAddr> {
         .or_else(|| text.split_once('%')?.0.parse::<Ipv6Addr>().ok().map(IpAddr::V6))?;
     Some(address.to_canonical())
 }
+
+#[cfg(test)]
+mod tests;

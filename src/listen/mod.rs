@@ -35,6 +35,9 @@ mod socket;
 mod tls;
 mod workers;
 
+#[cfg(test)]
+mod testing;
+
 pub use self::{
     client_address::{ClientAddress, ClientAddressError},
     grpc::GrpcListener,

@@ -111,3 +111,6 @@ impl Server {
         let _ = tokio::task::spawn_blocking(move || drop(workers)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,3 +212,6 @@ fn bears_one_of(certificate: &CertificateDer<'_>, names: &[String]) -> bool {
         _ => false,
     })
 }
+
+#[cfg(test)]
+mod tests;

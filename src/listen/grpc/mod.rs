@@ -194,3 +194,6 @@ fn respond(answer: Answer) -> Response<Answer> {
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,6 @@ fn overwrite(name: &str, value: &str) -> HeaderValueOption {
         keep_empty_value: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,3 +89,6 @@ fn from_body<'a>(http: &HttpView<'a>, headers: &Headers<'a>) -> Body<'a> {
         Header::Absent | Header::One(_) | Header::Many => Body::Partial(sent),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -359,3 +359,6 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -292,3 +292,6 @@ async fn drop_body(mut body: Incoming) {
     };
     let _ = tokio::time::timeout(DROP_TIMEOUT, reading).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ fn is_host(character: char) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -55,6 +57,19 @@ mod tests {
         ] {
             let address = address.map(|address| address.parse().unwrap());
             assert_eq!(from_url(rest), Ok(Asked { method, host: Some(host), target, address }), "{rest}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_target_of_a_client_reaches_beyond_its_place(
+            address in "[0-9a-f.:]{0,20}", method in "[A-Z]{1,8}", host in "[A-Za-z0-9.:\\[\\]-]{1,20}", target in "/[!-~&&[^#]]{0,40}",
+        ) {
+            let rest = format!("/{address}/{method}/{host}{target}/.end");
+            let address = address.parse::<std::net::IpAddr>().ok().map(|address| address.to_canonical());
+            let asked = from_url(&rest).unwrap();
+            prop_assert_eq!((asked.method, asked.host, asked.target), (method.as_str(), Some(host.as_str()), target.as_str()));
+            prop_assert!(address.is_none() || asked.address == address);
         }
     }
 

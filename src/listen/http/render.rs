@@ -91,3 +91,6 @@ fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Option<()> {
     headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
     Some(())
 }
+
+#[cfg(test)]
+mod tests;
