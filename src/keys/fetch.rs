@@ -4,7 +4,7 @@
 //! decompression, no referrer, no proxy but the operator's, a bounded time and a bounded size, and no idle connection that would outlive the
 //! vetting. Must not know what the documents mean.
 
-use std::{error::Error, io, iter, net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, iter, net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode, header};
@@ -18,7 +18,7 @@ use url::{Host, Url};
 use super::{FetchFailure, address::is_global};
 
 /// What may be fetched, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FetchRules {
     /// `--issuer-origins`: `scheme://host[:port]` that may be fetched from; `None` = any.
     pub origins: Option<Vec<Box<str>>>,
@@ -43,6 +43,21 @@ impl FetchRules {
 impl Default for FetchRules {
     fn default() -> Self {
         Self { origins: None, allow_private: false, allow_http: false, proxy: None, extra_roots: Vec::new(), time_limit: Self::TIME_LIMIT }
+    }
+}
+
+/// Without the proxy's URL: it may hold a password.
+impl fmt::Debug for FetchRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origins, allow_private, allow_http, proxy, extra_roots, time_limit } = self;
+        f.debug_struct("FetchRules")
+            .field("origins", origins)
+            .field("allow_private", allow_private)
+            .field("allow_http", allow_http)
+            .field("proxy", &proxy.as_ref().and_then(Url::host_str))
+            .field("extra_roots", &extra_roots.len())
+            .field("time_limit", time_limit)
+            .finish()
     }
 }
 
@@ -90,20 +105,33 @@ pub struct Fetched {
 }
 
 /// Without the body: it belongs in no log.
-impl std::fmt::Debug for Fetched {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fetched").field("bytes", &self.body.len()).field("max_age", &self.max_age).finish()
     }
 }
 
 /// The guarded client. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fetcher {
     client: Client,
     origins: Option<Arc<[String]>>,
     allow_private: bool,
     allow_http: bool,
     time_limit: Duration,
+}
+
+/// Without the client, which knows the proxy's password.
+impl fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client: _, origins, allow_private, allow_http, time_limit } = self;
+        f.debug_struct("Fetcher")
+            .field("origins", origins)
+            .field("allow_private", allow_private)
+            .field("allow_http", allow_http)
+            .field("time_limit", time_limit)
+            .finish()
+    }
 }
 
 impl Fetcher {

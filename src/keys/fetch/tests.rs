@@ -307,7 +307,10 @@ fn reads_how_long_an_answer_may_be_kept() {
 }
 
 #[test]
-fn a_fetched_document_is_not_shown() {
+fn neither_documents_nor_passwords_are_shown() {
+    let rules = FetchRules { proxy: Some("http://user:secret@proxy.example:3128".parse().unwrap()), ..FetchRules::default() };
+    let shown = format!("{rules:?} {:?}", fetcher(&rules));
+    assert!(shown.contains("proxy.example") && !shown.contains("secret"), "{shown}");
     let fetched = Fetched { body: b"secret".to_vec(), max_age: None };
     assert!(!format!("{fetched:?}").contains("secret"));
     assert!(format!("{fetched:?}").contains("bytes: 6"));
