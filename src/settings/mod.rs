@@ -32,7 +32,7 @@ use url::Url;
 
 use crate::{
     keys::FetchRules,
-    listen::{ConnectionSettings, GrpcListenerSettings, HttpListenerSettings, ListenAddress, ShutdownTimes, TlsSettings},
+    listen::{ConnectionSettings, GrpcListenerSettings, HttpListenerSettings, ShutdownTimes, TlsSettings},
     telemetry::{DecisionLogOptions, LoggedDecisions},
 };
 
