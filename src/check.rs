@@ -26,6 +26,7 @@ use ringfence_core::decide::{
 
 use crate::{
     clock::Clock,
+    keys::KeyKeeper,
     reuse::ReuseStore,
     telemetry::{Subject, Telemetry},
 };
@@ -42,6 +43,16 @@ pub trait Keys: Send + Sync {
 
     /// Asks for a fetch of `id` that begins now, and waits for it until `deadline` at the latest. What came of it is seen in [`Self::ring`].
     fn refetch<'k>(&'k self, id: &'k Arc<KeySetId>, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + 'k>>;
+}
+
+impl Keys for KeyKeeper {
+    fn ring(&self) -> Arc<KeyRing> {
+        self.ring()
+    }
+
+    fn refetch<'k>(&'k self, id: &'k Arc<KeySetId>, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + 'k>> {
+        Box::pin(self.refetch(id, deadline))
+    }
 }
 
 /// What a [`Checker`] is made of.

@@ -8,12 +8,14 @@ pub mod issuer;
 pub mod keys;
 pub mod output;
 pub mod policies;
+pub mod serve;
 pub mod test;
 pub mod token;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use crate::settings::Settings;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 const EXIT_CODES: &str =
     "Exit codes:\n  0  done; the answer is yes\n  1  the answer is no, or errors were found\n  2  wrong usage, or the environment does not allow it";
@@ -33,6 +35,13 @@ struct Cli {
 enum Command {
     Check(check::Check),
     HashKey(hash_key::HashKey),
+    /// Answer checks until told to leave
+    ///
+    /// Every setting may be a flag, a variable or an entry of a settings file, under the same name: `--grpc-listen`, `RINGFENCE_GRPC_LISTEN`,
+    /// `grpc-listen = "..."`. A flag counts before a variable, a variable before the file.
+    ///
+    /// SIGTERM and SIGINT leave in order, SIGHUP reads the folder again at once.
+    Serve(Box<Settings>),
     Test(test::Test),
     Issuer(issuer::IssuerCommand),
     Token(token::TokenCommand),
@@ -60,16 +69,16 @@ impl From<Outcome> for ExitCode {
 /// Runs the program with these arguments, the program's name first. Errors go to standard error; exit code 2.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // `--help` and `--version` come this way, too.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    match dispatch(cli.command) {
+    match dispatch(cli.command, &matches) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -78,10 +87,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> anyhow::Result<Outcome> {
+fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     match command {
         Command::Check(command) => command.run(),
         Command::HashKey(command) => command.run(),
+        // Its settings may be given at other places, too: what counts is read from the matches.
+        Command::Serve(_) => serve::run(matches.subcommand_matches("serve").unwrap_or(matches)),
         Command::Test(command) => command.run(),
         Command::Issuer(command) => command.run(),
         Command::Token(command) => command.run(),

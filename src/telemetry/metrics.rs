@@ -60,6 +60,7 @@ pub struct Metrics {
     config_hash: IntGauge,
     source_ranges: IntGaugeVec,
     log_suppressed: IntCounterVec,
+    certificate_expiry: IntGaugeVec,
 }
 
 impl Metrics {
@@ -99,6 +100,12 @@ impl Metrics {
                 IntGauge::new("ringfence_config_hash", "Low 48 bits of the hash of the configuration in force, equal on equal replicas."),
             )?,
             source_ranges: gauges(&registry, "ringfence_source_ranges", "Address ranges in a set.", &["set"])?,
+            certificate_expiry: gauges(
+                &registry,
+                "ringfence_certificate_expiry_timestamp_seconds",
+                "When a listener's certificate expires, as Unix time.",
+                &["listener"],
+            )?,
             log_suppressed: counters(
                 &registry,
                 "ringfence_log_suppressed_total",
@@ -136,6 +143,12 @@ impl Metrics {
         for (floor, reason) in &verdict.about.shadow_floors {
             self.floors.with_label_values(&[self.series.label(floor), reason.code()]).inc();
         }
+    }
+
+    /// When each listener's certificate expires; the one label is `listener`.
+    #[must_use]
+    pub const fn certificate_expiry(&self) -> &IntGaugeVec {
+        &self.certificate_expiry
     }
 
     /// Counts a line that the decision log left out.

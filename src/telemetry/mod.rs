@@ -14,7 +14,14 @@ pub use self::{
     tracing::{init_tracing, log_panics},
 };
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
 
 use ringfence_core::decide::{PolicySet, Verdict};
 
@@ -23,13 +30,18 @@ use ringfence_core::decide::{PolicySet, Verdict};
 pub struct Telemetry {
     metrics: Arc<Metrics>,
     log: Arc<DecisionLog>,
+    /// When the hint at a hidden client was last given, in milliseconds since the Unix epoch.
+    hinted_ms: Arc<AtomicI64>,
 }
+
+/// How often the process's log may hint at a hidden client, in milliseconds.
+const HINT_EVERY_MS: i64 = 600_000;
 
 impl Telemetry {
     /// These two together.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, log: DecisionLog) -> Self {
-        Self { metrics, log: Arc::new(log) }
+        Self { metrics, log: Arc::new(log), hinted_ms: Arc::new(AtomicI64::new(i64::MIN)) }
     }
 
     /// The metrics.
@@ -45,6 +57,23 @@ impl Telemetry {
         match self.log.offer(verdict, subject, policies, finished, wall_ms) {
             Logged::Queued | Logged::Unwanted => {}
             Logged::Suppressed => self.metrics.log_suppressed(verdict.reason_label()),
+        }
+        if let Some(address) = verdict.about.hidden_client {
+            self.hint_at_hidden_client(address, verdict, wall_ms);
+        }
+    }
+
+    /// Also what is allowed under `onMismatch: Observe`, and so seldom logged, deserves the hint.
+    fn hint_at_hidden_client(&self, address: IpAddr, verdict: &Verdict, wall_ms: i64) {
+        let last = self.hinted_ms.load(Ordering::Relaxed);
+        let due = wall_ms.saturating_sub(last) >= HINT_EVERY_MS;
+        if due && self.hinted_ms.compare_exchange(last, wall_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let policy = verdict.about.policy.as_ref().map(|policy| policy.label.as_ref()).unwrap_or_default();
+            ::tracing::warn!(
+                %address,
+                policy,
+                "a private address was measured against public ranges: a load balancer may hide the client; see --grpc-client-address and --http-client-address"
+            );
         }
     }
 

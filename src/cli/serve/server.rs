@@ -1,0 +1,293 @@
+//! The whole service, wired together: what `serve` runs, and what `demo`, benches and tests embed.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::{self, JoinSet},
+};
+
+use super::follow::Follow;
+use crate::{
+    check::{Checker, CheckerParts},
+    clock::Clock,
+    keys::{FetchRulesError, Fetcher, KeyKeeper, KeyMetrics, Surroundings, SystemNames},
+    listen::{self, GrpcListener, HttpListener, ListenAddress, ListenError, MetricsListener, ShutdownTimes},
+    ready::{Guard, Readiness},
+    reuse::{MemoryStore, ReuseStore},
+    settings::{Settings, SettingsError},
+    source::{
+        Configuration, Published, SourceError,
+        files::{Folder, FolderSource},
+    },
+    telemetry::{DecisionLog, Metrics, ReloadResult, Telemetry},
+};
+
+/// The `source` label of changes of a folder.
+const FILES: &str = "files";
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nobody said where the policies are.
+    #[error("there is nothing to serve: say where the policies are, with `--config DIR`")]
+    NoConfiguration,
+    /// The folder cannot be read.
+    #[error("the configuration cannot be read:{}", .0.iter().map(|error| format!("\n  {error}")).collect::<String>())]
+    Folder(Vec<SourceError>),
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The rules for fetching keys make no client.
+    #[error(transparent)]
+    FetchRules(#[from] FetchRulesError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The metrics cannot be registered.
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The decision log cannot be started.
+    #[error("the decision log cannot be started: {0}")]
+    DecisionLog(#[source] io::Error),
+}
+
+/// Starts the service.
+#[derive(Debug)]
+pub struct Server;
+
+/// The service while it runs. Dropping it ends everything at once; [`Self::shutdown`] ends it in order.
+#[derive(Debug)]
+pub struct RunningServer {
+    grpc_addr: ListenAddress,
+    http_addr: Option<ListenAddress>,
+    metrics_addr: SocketAddr,
+    readiness: Readiness,
+    checker: Arc<Checker>,
+    configuration: Arc<Configuration>,
+    telemetry: Telemetry,
+    shutdown_times: ShutdownTimes,
+    follow: Arc<Follow>,
+    tasks: JoinSet<()>,
+    listening: listen::Server,
+}
+
+impl Server {
+    /// Starts everything that `settings` ask for, inside the current runtime (a multi-threaded one). It serves when this returns, and is ready
+    /// shortly after: [`RunningServer::ready`].
+    ///
+    /// # Errors
+    /// [`StartError`], before anything is served.
+    pub async fn start(settings: Settings) -> Result<RunningServer, StartError> {
+        let clock = Clock::system();
+        let readiness = Readiness::default();
+        let metrics = Arc::new(Metrics::new()?);
+        // The addresses first: a port in use is said at once, whatever else there is to do.
+        let listeners = Listeners::bind(&settings, &metrics)?;
+        let (source, configuration) = load(&settings).await?;
+        let fetcher = Fetcher::new(&settings.fetch_rules()?, Arc::new(SystemNames))?;
+        let keeper = Arc::new(KeyKeeper::new(Arc::new(fetcher), KeyMetrics::new(metrics.registry())?, Surroundings::system(), Handle::current()));
+        let log = DecisionLog::new(settings.decision_log(), Box::new(io::stdout()), clock.clone()).map_err(StartError::DecisionLog)?;
+        let telemetry = Telemetry::new(Arc::clone(&metrics), log);
+        let checker = Arc::new(Checker::new(CheckerParts {
+            policies: configuration.policies(),
+            keys: Arc::clone(&keeper) as _,
+            reuse: Arc::new(ReuseStore::Memory(MemoryStore::default())),
+            clock: clock.clone(),
+            telemetry: telemetry.clone(),
+            max_in_flight: settings.limits.max_in_flight.get(),
+        }));
+        let subscriber = Subscriber::new(&configuration, keeper, metrics);
+        readiness.condition("configuration", "not in force yet").met();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(subscriber.run(readiness.condition("keys", "the first fetch of keys goes on")));
+        tasks.spawn(clock.watch(readiness.condition("clock", "not read yet")));
+        let Bound { grpc_addr, http_addr, metrics_addr } = listeners.addresses();
+        let listening = listeners.serve(&settings, &checker, &telemetry, &readiness)?;
+        let follow = Arc::new(Follow::new(source, Arc::clone(&configuration)));
+        let shutdown_times = settings.shutdown_times();
+        Ok(RunningServer {
+            grpc_addr,
+            http_addr,
+            metrics_addr,
+            readiness,
+            checker,
+            configuration,
+            telemetry,
+            shutdown_times,
+            follow,
+            tasks,
+            listening,
+        })
+    }
+}
+
+impl RunningServer {
+    /// Where gRPC checks are listened for.
+    #[must_use]
+    pub const fn grpc_addr(&self) -> &ListenAddress {
+        &self.grpc_addr
+    }
+
+    /// Where HTTP checks are listened for, if they are.
+    #[must_use]
+    pub const fn http_addr(&self) -> Option<&ListenAddress> {
+        self.http_addr.as_ref()
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub const fn metrics_addr(&self) -> SocketAddr {
+        self.metrics_addr
+    }
+
+    /// What answers the checks.
+    #[must_use]
+    pub const fn checker(&self) -> &Arc<Checker> {
+        &self.checker
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub const fn configuration(&self) -> &Arc<Configuration> {
+        &self.configuration
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.telemetry.metrics()
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        self.readiness.ready().await;
+    }
+
+    /// Reads the folder again, now, and puts it in force before this returns.
+    pub async fn reload(&self) {
+        let follow = Arc::clone(&self.follow);
+        if task::spawn_blocking(move || follow.reload()).await.is_err() {
+            tracing::error!("the configuration could not be read again");
+        }
+    }
+
+    /// Leaves in order: says so, goes on serving for a while, lets what is in flight finish.
+    pub async fn shutdown(self) {
+        let Self { listening, telemetry, shutdown_times, tasks, follow, .. } = self;
+        listening.shutdown(shutdown_times).await;
+        drop((tasks, follow));
+        let _ = task::spawn_blocking(move || telemetry.close()).await;
+    }
+}
+
+/// Reads the folder for the first time. Compiling many policies takes a while, too.
+async fn load(settings: &Settings) -> Result<(FolderSource, Arc<Configuration>), StartError> {
+    let dir = settings.policies.config.clone().ok_or(StartError::NoConfiguration)?;
+    let options = settings.compile_options();
+    let loaded = task::spawn_blocking(move || {
+        let mut source = FolderSource::new(dir);
+        let Folder { objects, warnings } = source.load()?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok((source, Arc::new(Configuration::new(&objects, options))))
+    });
+    match loaded.await {
+        Ok(loaded) => loaded.map_err(StartError::Folder),
+        Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+    }
+}
+
+/// Acts on what is published: keys to keep, and what is shown of it.
+struct Subscriber {
+    changes: watch::Receiver<Published>,
+    keeper: Arc<KeyKeeper>,
+    metrics: Arc<Metrics>,
+    taken: u64,
+    refused: u64,
+}
+
+impl Subscriber {
+    /// Acts on what is in force now.
+    fn new(configuration: &Configuration, keeper: Arc<KeyKeeper>, metrics: Arc<Metrics>) -> Self {
+        let mut subscriber = Self { changes: configuration.subscribe(), keeper, metrics, taken: 0, refused: 0 };
+        subscriber.act();
+        subscriber
+    }
+
+    fn act(&mut self) {
+        let Published { policies, reports, key_sets, taken_count, refused_count, .. } = self.changes.borrow_and_update().clone();
+        for (count, seen, result) in [(taken_count, self.taken, ReloadResult::Applied), (refused_count, self.refused, ReloadResult::Refused)] {
+            (seen..count).for_each(|_| self.metrics.reloaded(FILES, result));
+        }
+        if taken_count > self.taken {
+            self.metrics.configured(&policies, &reports);
+            self.keeper.want(&key_sets);
+        }
+        (self.taken, self.refused) = (taken_count, refused_count);
+    }
+
+    /// Acts on each change; meets `keys` once every key set was tried.
+    async fn run(mut self, keys: Guard) {
+        let mut tried = false;
+        loop {
+            tokio::select! {
+                changed = self.changes.changed() => match changed {
+                    Ok(()) => self.act(),
+                    Err(_) => return,
+                },
+                () = self.keeper.first_attempted(), if !tried => {
+                    keys.met();
+                    tried = true;
+                }
+            }
+        }
+    }
+}
+
+/// The listeners, bound and not yet served.
+struct Listeners {
+    grpc: GrpcListener,
+    http: Option<HttpListener>,
+    metrics: MetricsListener,
+}
+
+/// Where they are really bound.
+struct Bound {
+    grpc_addr: ListenAddress,
+    http_addr: Option<ListenAddress>,
+    metrics_addr: SocketAddr,
+}
+
+impl Listeners {
+    fn bind(settings: &Settings, metrics: &Metrics) -> Result<Self, ListenError> {
+        let expiry = metrics.certificate_expiry();
+        Ok(Self {
+            grpc: GrpcListener::bind(settings.grpc_listener(), expiry)?,
+            http: settings.http_listener().map(|http| HttpListener::bind(http, expiry)).transpose()?,
+            metrics: MetricsListener::bind(settings.metrics_listen())?,
+        })
+    }
+
+    fn addresses(&self) -> Bound {
+        Bound { grpc_addr: self.grpc.address(), http_addr: self.http.as_ref().map(HttpListener::address), metrics_addr: self.metrics.address() }
+    }
+
+    fn serve(self, settings: &Settings, checker: &Arc<Checker>, telemetry: &Telemetry, readiness: &Readiness) -> Result<listen::Server, ListenError> {
+        let Bound { grpc_addr, http_addr, metrics_addr } = self.addresses();
+        let listeners = readiness.condition("listeners", "not served yet");
+        let server = listen::Server::start(settings.threads())?;
+        server.serve_metrics(self.metrics, telemetry.metrics().registry().clone(), readiness.clone())?;
+        tracing::info!(listener = "metrics", address = %metrics_addr, "listening");
+        if let Some((http, address)) = self.http.zip(http_addr) {
+            server.serve_http(http, checker)?;
+            tracing::info!(listener = "http", %address, "listening");
+        }
+        server.serve_grpc(self.grpc, checker, readiness)?;
+        tracing::info!(listener = "grpc", address = %grpc_addr, "listening");
+        listeners.met();
+        Ok(server)
+    }
+}
