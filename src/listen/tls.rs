@@ -78,21 +78,28 @@ impl Tls {
         Ok(Self { settings, protocols, current: ArcSwap::from_pointee(config), tried: Mutex::new(files), expiry })
     }
 
-    /// Looks at the files again and again; a bad certificate is logged and the good one stays.
+    /// Looks at the files again and again; a bad certificate is logged, once, and the good one stays.
     pub(super) async fn keep_fresh(self: Arc<Self>, listener: &'static str, mut phases: watch::Receiver<Phase>) {
+        let mut told = None;
         loop {
             select! {
                 () = reached(&mut phases, Phase::Closed) => return,
                 () = sleep(self.settings.reload_every) => {}
             }
             let tls = Arc::clone(&self);
-            let outcome = tokio::task::spawn_blocking(move || tls.reload()).await;
-            match outcome {
-                Ok(Ok(false)) => {}
-                Ok(Ok(true)) => tracing::info!(listener, "the new certificate is in force"),
-                Ok(Err(error)) => tracing::error!(listener, %error, "the new certificate is not usable; the old one stays in force"),
-                Err(error) => tracing::error!(listener, %error, "the certificate could not be read again"),
+            let problem = match tokio::task::spawn_blocking(move || tls.reload()).await {
+                Ok(Ok(false)) => continue,
+                Ok(Ok(true)) => {
+                    tracing::info!(listener, "the new certificate is in force");
+                    None
+                }
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = problem.as_ref().filter(|_| problem != told) {
+                tracing::error!(listener, %error, "the new certificate is not usable; the old one stays in force");
             }
+            told = problem;
         }
     }
 

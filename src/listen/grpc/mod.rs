@@ -124,8 +124,10 @@ impl<D: Decide> Protocol for GrpcProtocol<D> {
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        // Counted per connection: one count that all cores share would be passed between them at every request.
+        let connection = Rc::new(self);
         let service = service_fn(move |request| {
-            let protocol = Arc::clone(&self);
+            let protocol = Rc::clone(&connection);
             async move { Ok::<_, Infallible>(protocol.answer(request).await) }
         });
         http2::Builder::new(SameThread)

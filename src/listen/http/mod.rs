@@ -112,10 +112,11 @@ impl<D: Decide> Protocol for HttpProtocol<D> {
     {
         let fragment_seen = Rc::new(Cell::new(false));
         let io = TokioIo::new(Watched::new(io, Rc::clone(&fragment_seen)));
-        let life = Rc::clone(life);
+        let connection = Rc::new((self, Rc::clone(life), fragment_seen));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (protocol, life, fragment_seen) = (Arc::clone(&self), Rc::clone(&life), Rc::clone(&fragment_seen));
+            let connection = Rc::clone(&connection);
             async move {
+                let (protocol, life, fragment_seen) = &*connection;
                 let http1 = request.version() < Version::HTTP_2;
                 life.http1.set(http1);
                 let mut answer = protocol.answer(request, fragment_seen.get()).await;
