@@ -2,12 +2,43 @@
 //!
 //! Live behaviour is a function of the current objects, never of the order in which they came.
 
+mod api_key;
+mod call_automation;
+mod conflicts;
+mod context;
+mod findings;
+mod forward;
+mod host_grants;
+mod matches;
+mod names;
+mod network;
+mod policies;
+mod quotas;
+mod ranges;
+mod references;
+mod section;
+mod senders;
+mod sources;
+mod spec;
+mod url;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    api::{Location, Object, ObjectKey},
-    decide::{KeySetId, PolicySet, Unmatched},
+    api::{Kind, Location, Object, ObjectKey},
+    decide::{Floor, Grants, KeySetId, Policy, PolicyId, PolicySet, PolicySetParts, Unmatched},
 };
+
+use conflicts::Settled;
+use context::Context;
+use findings::{Field, Findings, reasons};
+use policies::{ClusterDraft, Draft};
+use quotas::KeySets;
+use ranges::NamedRanges;
+use references::References;
+
+pub use call_automation::{ACS_ISSUER, ACS_OPENID_CONFIGURATION};
+pub use ranges::BUILT_IN_RANGES;
 
 /// What the operator set that changes how resources are compiled.
 #[derive(Clone, Debug)]
@@ -24,6 +55,20 @@ pub struct Options {
     pub insecure_http_issuers: bool,
     /// The reuse store is this process's own while several replicas may run (warning `ReusePerReplica`).
     pub reuse_per_replica: bool,
+}
+
+/// As for a folder, with nothing set.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            unmatched: Unmatched::default(),
+            hosts_are_granted: false,
+            resource_namespace: "ringfence".into(),
+            issuer_origins: None,
+            insecure_http_issuers: false,
+            reuse_per_replica: false,
+        }
+    }
 }
 
 /// What came of compiling a set of objects.
@@ -72,8 +117,123 @@ pub struct Finding {
     pub location: Option<Location>,
 }
 
-/// Compiles `objects`.
+/// Compiles `objects`. Their order does not matter.
 #[must_use]
-pub fn compile(_objects: &[Object], _options: &Options) -> Compiled {
-    Compiled { policies: PolicySet::default(), reports: Vec::new(), key_sets: BTreeSet::new() }
+pub fn compile(objects: &[Object], options: &Options) -> Compiled {
+    let (objects, mut reports) = take_once(objects);
+    let references = References::new(&objects);
+    let mut ranges = NamedRanges::built_in();
+    for object in of_kind(&objects, Kind::SourceRangeSet) {
+        let mut findings = Findings::new(object);
+        ranges.add(object, &references, &options.resource_namespace, &mut findings);
+        reports.push(findings.into_report());
+    }
+    let mut grants = Grants::default();
+    for object in of_kind(&objects, Kind::HostGrant) {
+        let mut findings = Findings::new(object);
+        host_grants::compile_host_grant(object, &mut grants, &mut findings);
+        reports.push(findings.into_report());
+    }
+    let mut context = Context::new(options, references, ranges, options.hosts_are_granted.then_some(grants));
+    let (mut fallbacks, mut floors) = (Vec::new(), Vec::new());
+    for object in of_kind(&objects, Kind::ClusterCallbackPolicy) {
+        match policies::compile_cluster_policy(object, &mut context) {
+            ClusterDraft::Fallback(draft) => fallbacks.push(*draft),
+            ClusterDraft::Floor(floor, findings) => {
+                floors.push(floor);
+                reports.push(findings.into_report());
+            }
+        }
+    }
+    let drafts = of_kind(&objects, Kind::CallbackPolicy).map(|object| policies::compile_policy(object, &mut context)).collect();
+    let (parts, key_sets) = assemble(drafts, fallbacks, floors, &mut context, &mut reports);
+    reports.sort_by(|a, b| a.object.cmp(&b.object));
+    let parts = PolicySetParts { grants: context.grants, unmatched: options.unmatched, config_hash: hash(&objects), ..parts };
+    Compiled { policies: PolicySet::new(parts), reports, key_sets }
 }
+
+/// The objects in the order of their keys, each key once: of several with one key the first by file and document counts, and the others are
+/// reported.
+fn take_once(objects: &[Object]) -> (Vec<&Object>, Vec<Report>) {
+    let place = |object: &Object| object.origin.as_ref().map(|origin| origin.locate(""));
+    let mut all: Vec<(&Object, Option<Location>)> = objects.iter().map(|object| (object, place(object))).collect();
+    all.sort_by(|(a, a_place), (b, b_place)| (&a.key, a_place, &a.resource_version).cmp(&(&b.key, b_place, &b.resource_version)));
+    let mut once: Vec<&Object> = Vec::with_capacity(all.len());
+    let mut reports = Vec::new();
+    let mut first_place = None;
+    for (object, place) in all {
+        if once.last().is_none_or(|last| last.key != object.key) {
+            once.push(object);
+            first_place = place;
+            continue;
+        }
+        let mut findings = Findings::new(object);
+        let first = first_place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
+        let here = place.map(|place| format!(" at {place}")).unwrap_or_default();
+        let message = format!("`{}` is there twice, first{first} and again{here}; the first one counts: rename or remove the other", object.key);
+        findings.error(&Field::OBJECT.key("metadata").key("name"), reasons::DUPLICATE, message);
+        reports.push(findings.into_report());
+    }
+    (once, reports)
+}
+
+fn of_kind<'s, 'o>(objects: &'s [&'o Object], kind: Kind) -> impl Iterator<Item = &'o Object> + use<'s, 'o> {
+    objects.iter().copied().filter(move |object| Kind::of(&object.api_version, &object.key.kind) == Some(kind))
+}
+
+/// Settles who holds which place and which key sets are kept, and sorts the drafts accordingly.
+fn assemble(
+    drafts: Vec<Draft<'_>>,
+    fallbacks: Vec<Draft<'_>>,
+    floors: Vec<Floor>,
+    context: &mut Context<'_>,
+    reports: &mut Vec<Report>,
+) -> (PolicySetParts, BTreeSet<Arc<KeySetId>>) {
+    let mut parts = PolicySetParts { floors, ..PolicySetParts::default() };
+    let mut key_sets = KeySets::new(context);
+    let (policies, fallbacks) = (conflicts::settle(drafts), conflicts::settle(fallbacks));
+    // The operator's own come first.
+    for (Settled { holders, losers }, is_fallback) in [(fallbacks, true), (policies, false)] {
+        for mut draft in holders {
+            if !draft.policy.matches.hosts.is_empty() {
+                key_sets.reserve(&mut draft);
+            }
+            let list = if is_fallback { &mut parts.fallbacks } else { &mut parts.holders };
+            conclude(draft, Some(list), &mut parts.unreadable, reports);
+        }
+        for draft in losers {
+            let list = (!is_fallback).then_some(&mut parts.pinnable);
+            conclude(draft, list, &mut parts.unreadable, reports);
+        }
+    }
+    (parts, key_sets.into_kept())
+}
+
+/// Puts a draft where it belongs; without a host that it may speak for it belongs nowhere.
+fn conclude(draft: Draft<'_>, list: Option<&mut Vec<Arc<Policy>>>, unreadable: &mut Vec<Arc<PolicyId>>, reports: &mut Vec<Report>) {
+    let Draft { policy, is_unreadable, findings, .. } = draft;
+    reports.push(findings.into_report());
+    if is_unreadable {
+        unreadable.push(Arc::clone(&policy.id));
+    }
+    if let Some(list) = list.filter(|_| !policy.matches.hosts.is_empty()) {
+        list.push(Arc::new(policy));
+    }
+}
+
+/// The same for the same objects on every replica: made of uid and generation, for Secrets and `ConfigMap`s of the resourceVersion.
+fn hash(objects: &[&Object]) -> u64 {
+    let mut text = String::new();
+    for object in objects {
+        let Object { key, uid, generation, resource_version, .. } = object;
+        let is_ours = Kind::of(&object.api_version, &key.kind).is_some_and(Kind::is_ours);
+        // Files have no generation; there the content speaks for itself.
+        let version = if is_ours && *generation > 0 { generation.to_string() } else { resource_version.to_string() };
+        text.push_str(&format!("{key} {uid} {version}\n"));
+    }
+    let digest = references::sha256(text.as_bytes());
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests;

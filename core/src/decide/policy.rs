@@ -395,13 +395,22 @@ pub struct Grants {
 impl Grants {
     /// Lets `namespace` speak for `host`; equal grants unite. `HostPattern::Any` grants nothing.
     pub fn add(&mut self, host: &HostPattern, namespace: &str) {
-        let namespaces = match host {
-            HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default(),
-            HostPattern::Suffix(suffix) => self.suffix.entry(suffix.clone()).or_default(),
-            HostPattern::Any => return,
-        };
+        let Some(namespaces) = self.entry(host) else { return };
         if !namespaces.iter().any(|known| **known == *namespace) {
             namespaces.push(namespace.into());
+        }
+    }
+
+    /// Takes `host` out of every wider grant, whoever it is granted to.
+    pub fn reserve(&mut self, host: &HostPattern) {
+        let _ = self.entry(host);
+    }
+
+    fn entry(&mut self, host: &HostPattern) -> Option<&mut Vec<Box<str>>> {
+        match host {
+            HostPattern::Exact(host) => Some(self.exact.entry(host.clone()).or_default()),
+            HostPattern::Suffix(suffix) => Some(self.suffix.entry(suffix.clone()).or_default()),
+            HostPattern::Any => None,
         }
     }
 

@@ -1,0 +1,247 @@
+//! Tokens of ACS Call Automation: the issuer is built in, and shared by every ACS customer, so the audience is what makes a token ours.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    api::{
+        self, CallAutomation, Duration, TokenReuse, Transport,
+        bounds::{ALL_AUDIENCES, AUDIENCE_MAPS, AUDIENCES, TEXT_LENGTH},
+    },
+    decide::{Algorithm, AlgorithmSet, Audience, Audiences, KeySetId, KeySource, ReuseMode, TokenRule, parse_guid, reuse_scope},
+};
+
+use super::{
+    context::Context,
+    findings::{Field, Findings, reasons, shown},
+    url,
+};
+
+/// `iss` of every ACS Call Automation token, whoever's resource it is.
+pub const ACS_ISSUER: &str = "https://acscallautomation.communication.azure.com";
+/// Where ACS publishes its OpenID configuration: not where the standard would have it.
+pub const ACS_OPENID_CONFIGURATION: &str = "https://acscallautomation.communication.azure.com/calling/.well-known/acsopenidconfiguration";
+
+const DEFAULT_SKEW: Duration = Duration::from_secs(30);
+const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
+const WEBHOOK_LIFETIME: Duration = Duration::from_secs(5 * 60);
+const WEBSOCKET_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The key set that is kept whatever policies say.
+pub(super) fn acs_key_set() -> KeySetId {
+    KeySetId::Discovery { issuer: ACS_ISSUER.into(), url: ACS_OPENID_CONFIGURATION.into() }
+}
+
+/// Compiles `callAutomation` of a policy with this uid, whose references lie in `namespace`; errors are in the findings.
+pub(super) fn compile_call_automation(
+    spec: &CallAutomation,
+    (policy_uid, namespace): (&str, &str),
+    at: &Field<'_>,
+    context: &mut Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<TokenRule> {
+    let CallAutomation {
+        audiences,
+        audiences_from,
+        jwks,
+        transport,
+        issuer,
+        open_id_configuration,
+        clock_skew,
+        max_lifetime,
+        require_issued_at,
+        token_reuse,
+    } = spec;
+    let mark = findings.mark();
+    let audiences = compile_audiences(audiences.as_deref(), audiences_from.as_deref(), namespace, at, context, findings);
+    let issuer = compile_issuer(issuer.as_deref(), at, findings);
+    if issuer != ACS_ISSUER && open_id_configuration.is_none() && jwks.is_none() {
+        findings.invalid(at, "ACS's keys are of ACS's issuer; with another `issuer`, name its `openIdConfiguration` or `jwks`, too");
+    }
+    let keys = compile_keys(issuer, open_id_configuration.as_deref(), jwks.as_ref(), namespace, at, context, findings);
+    let clock_skew = clock_skew.unwrap_or(DEFAULT_SKEW);
+    if clock_skew > MAX_SKEW {
+        findings.invalid(&at.key("clockSkew"), format!("`{clock_skew}` is too long: at most {MAX_SKEW}; better set the clock"));
+    }
+    let max_lifetime = max_lifetime.unwrap_or(match transport.unwrap_or_default() {
+        Transport::Webhook => WEBHOOK_LIFETIME,
+        Transport::WebSocket => WEBSOCKET_LIFETIME,
+    });
+    if max_lifetime == Duration::default() {
+        findings.invalid(&at.key("maxLifetime"), "no token lives for `0s`; leave the field out for the transport's own cap");
+    }
+    let reuse = compile_reuse(token_reuse.unwrap_or_default(), at, context, findings);
+    let keys = keys?;
+    if findings.has_errors_since(mark) {
+        return None;
+    }
+    Some(TokenRule {
+        issuer: context.share_text(issuer),
+        audiences,
+        reuse_scope: reuse_scope(policy_uid, keys.id()),
+        keys,
+        algorithms: AlgorithmSet::new([Algorithm::RS256]),
+        clock_skew_ms: i64::try_from(clock_skew.as_millis()).unwrap_or(i64::MAX),
+        max_lifetime_ms: Some(i64::try_from(max_lifetime.as_millis()).unwrap_or(i64::MAX)),
+        require_issued_at: require_issued_at.unwrap_or_default(),
+        reuse,
+    })
+}
+
+fn compile_reuse(reuse: TokenReuse, at: &Field<'_>, context: &Context<'_>, findings: &mut Findings<'_>) -> ReuseMode {
+    match reuse {
+        TokenReuse::Allow => ReuseMode::Allow,
+        TokenReuse::Observe => ReuseMode::Observe,
+        TokenReuse::Deny => {
+            if context.options.reuse_per_replica {
+                let message = "each replica remembers its own tokens, so that one is good once at each of them; use `--reuse-store redis://...`";
+                findings.warning(&at.key("tokenReuse"), reasons::REUSE_PER_REPLICA, message);
+            }
+            ReuseMode::Deny
+        }
+    }
+}
+
+fn compile_issuer<'s>(issuer: Option<&'s str>, at: &Field<'_>, findings: &mut Findings<'_>) -> &'s str {
+    let issuer = issuer.unwrap_or(ACS_ISSUER);
+    if issuer.is_empty() || issuer.len() > TEXT_LENGTH || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
+        findings
+            .invalid(&at.key("issuer"), format!("an issuer is 1 to {TEXT_LENGTH} printable ASCII characters without blanks, compared byte for byte"));
+    }
+    issuer
+}
+
+fn compile_keys(
+    issuer: &str,
+    open_id_configuration: Option<&str>,
+    jwks: Option<&api::JwksFrom>,
+    namespace: &str,
+    at: &Field<'_>,
+    context: &mut Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<KeySource> {
+    match (open_id_configuration, jwks) {
+        (Some(_), Some(_)) => {
+            findings.invalid(&at.key("jwks"), "keys come from `openIdConfiguration` or from `jwks`: at most one of the two");
+            None
+        }
+        (url, None) => {
+            let url = url.unwrap_or(ACS_OPENID_CONFIGURATION);
+            judge_url(url, &at.key("openIdConfiguration"), context, findings)?;
+            Some(KeySource::Fetched(context.share_key_set(KeySetId::Discovery { issuer: issuer.into(), url: url.into() })))
+        }
+        (None, Some(api::JwksFrom { config_map_ref: api::ConfigMapKey { name, key } })) => {
+            let keys = context.references.key_set(namespace, name, key, &at.key("jwks").key("configMapRef"), findings)?;
+            let id = KeySetId::ConfigMap { issuer: issuer.into(), namespace: namespace.into(), name: name.as_str().into(), key: key.as_str().into() };
+            Some(KeySource::Given(context.share_key_set(id), keys))
+        }
+    }
+}
+
+/// Whether keys may be fetched from `url`; an error is in the findings.
+fn judge_url(url: &str, at: &Field<'_>, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<()> {
+    match url::origin(url, context.options.insecure_http_issuers) {
+        Err(why) => findings.invalid(at, format!("`{}` {why}", shown(url))),
+        Ok(origin) if !context.allows_origin(&origin) => {
+            let message = format!("keys may not be fetched from `{origin}`; the operator allows it with `--issuer-origins`");
+            findings.error(at, reasons::ISSUER_NOT_ALLOWED, message);
+        }
+        Ok(_) => return Some(()),
+    }
+    None
+}
+
+fn compile_audiences(
+    inline: Option<&[String]>,
+    maps: Option<&[api::AudiencesFrom]>,
+    namespace: &str,
+    at: &Field<'_>,
+    context: &mut Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Audiences {
+    if inline.is_none() && maps.is_none() {
+        let message =
+            "there is no audience; every ACS customer's tokens have the same issuer, so name your resource's immutableResourceId in `audiences`";
+        findings.invalid(at, message);
+    }
+    let mut audiences = Vec::new();
+    // Those with a name come first: of equal ones the first counts.
+    let (maps, at_maps) = (maps.unwrap_or_default(), at.key("audiencesFrom"));
+    if maps.len() > AUDIENCE_MAPS {
+        findings.invalid(&at_maps, format!("{} ConfigMaps; at most {AUDIENCE_MAPS} are read", maps.len()));
+    }
+    for (index, map) in maps.iter().take(AUDIENCE_MAPS).enumerate() {
+        let (at_map, name) = (at_maps.index(index), &map.config_map_ref.name);
+        let at_map = at_map.key("configMapRef");
+        if let Some(values) = context.references.config_map(namespace, name, &at_map, findings) {
+            audiences.extend(read_audience_map(&values, &at_map, findings));
+        }
+    }
+    let (inline, at_inline) = (inline.unwrap_or_default(), at.key("audiences"));
+    if inline.len() > AUDIENCES {
+        findings.invalid(&at_inline, format!("{} audiences; at most {AUDIENCES} are read here; `audiencesFrom` takes more", inline.len()));
+    }
+    for (index, audience) in inline.iter().take(AUDIENCES).enumerate() {
+        if judge_audience(audience, &at_inline.index(index), findings) {
+            audiences.push(Audience { value: context.share_text(audience), name: None });
+        }
+    }
+    if audiences.len() > ALL_AUDIENCES {
+        findings.invalid(at, format!("{} audiences; at most {ALL_AUDIENCES} are read", audiences.len()));
+    }
+    Audiences::new(audiences)
+}
+
+/// Whether `text` can be an audience; what is wrong or doubtful is in the findings.
+fn judge_audience(text: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> bool {
+    if is_arm_id(text) {
+        let message = format!(
+            "`{}` is an ARM id, which no token carries; name the resource's immutableResourceId, a GUID \
+             (`az communication list --query \"[].immutableResourceId\"`)",
+            shown(text)
+        );
+        findings.invalid(at, message);
+        return false;
+    }
+    if text.is_empty() || text.len() > TEXT_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        findings.invalid(at, format!("an audience is 1 to {TEXT_LENGTH} printable ASCII characters without blanks"));
+        return false;
+    }
+    if parse_guid(text).is_none() {
+        let message = format!("`{}` is no GUID; ACS's tokens carry the resource's immutableResourceId, which is one", shown(text));
+        findings.warning(at, reasons::LIKELY_MISTAKE, message);
+    }
+    true
+}
+
+fn is_arm_id(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.starts_with("/subscriptions/") || text.starts_with("subscriptions/") || text.contains("/providers/microsoft.communication/")
+}
+
+/// Reads a `ConfigMap` of GUIDs and the operator's names for them.
+fn read_audience_map(values: &BTreeMap<String, String>, at: &Field<'_>, findings: &mut Findings<'_>) -> Vec<Audience> {
+    /// Most entries that are complained about.
+    const MOST: usize = 8;
+    let mut bad = 0;
+    let mut audiences = Vec::with_capacity(values.len());
+    for (guid, name) in values {
+        let name = name.trim();
+        let problem = if parse_guid(guid).is_none() {
+            "is no GUID; each key is an immutableResourceId"
+        } else if name.len() > TEXT_LENGTH || name.chars().any(char::is_control) {
+            "has a name that is longer than 256 bytes or holds a control character"
+        } else {
+            let name: Option<Arc<str>> = (!name.is_empty()).then(|| name.into());
+            audiences.push(Audience { value: guid.as_str().into(), name });
+            continue;
+        };
+        bad += 1;
+        if bad <= MOST {
+            findings.error(at, reasons::INVALID_CONFIG_MAP, format!("the key `{}` {problem}", shown(guid)));
+        }
+    }
+    if values.is_empty() {
+        findings.error(at, reasons::INVALID_CONFIG_MAP, "there is nothing in it; each key is an immutableResourceId, its value a name");
+    }
+    audiences
+}

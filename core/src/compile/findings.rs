@@ -1,0 +1,172 @@
+//! What there is to say about one object, and where in it.
+
+use std::fmt;
+
+use crate::api::Object;
+
+use super::{Finding, Report, Severity};
+
+/// The reasons of findings, as conditions and `validate -o json` say them.
+pub(super) mod reasons {
+    pub(in crate::compile) const INVALID: &str = "Invalid";
+    pub(in crate::compile) const NOT_SUPPORTED: &str = "NotSupported";
+    pub(in crate::compile) const DUPLICATE: &str = "Duplicate";
+    pub(in crate::compile) const CONFLICTED: &str = "Conflicted";
+    pub(in crate::compile) const HOST_NOT_GRANTED: &str = "HostNotGranted";
+    pub(in crate::compile) const ISSUER_NOT_ALLOWED: &str = "IssuerNotAllowed";
+    pub(in crate::compile) const KEY_SET_QUOTA: &str = "KeySetQuota";
+    pub(in crate::compile) const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    pub(in crate::compile) const INVALID_SECRET: &str = "InvalidSecret";
+    pub(in crate::compile) const PARTIALLY_RESOLVED: &str = "PartiallyResolved";
+    pub(in crate::compile) const CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
+    pub(in crate::compile) const INVALID_CONFIG_MAP: &str = "InvalidConfigMap";
+    pub(in crate::compile) const RANGE_SET_NOT_FOUND: &str = "SourceRangeSetNotFound";
+    pub(in crate::compile) const INVALID_RANGE_SET: &str = "InvalidSourceRangeSet";
+    pub(in crate::compile) const REUSE_PER_REPLICA: &str = "ReusePerReplica";
+    pub(in crate::compile) const LIKELY_MISTAKE: &str = "LikelyMistake";
+}
+
+/// A field of an object: what is written as `spec.senders[0].name`. Kept as a chain on the stack, so that it costs nothing until it is said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'f> {
+    parent: Option<&'f Field<'f>>,
+    step: Step<'f>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step<'f> {
+    /// The object itself.
+    Object,
+    Key(&'f str),
+    Index(usize),
+}
+
+impl<'f> Field<'f> {
+    /// The object as a whole.
+    pub(super) const OBJECT: Field<'static> = Field { parent: None, step: Step::Object };
+    /// Its `spec`.
+    pub(super) const SPEC: Field<'static> = Field { parent: Some(&Self::OBJECT), step: Step::Key("spec") };
+
+    /// A member of this one.
+    pub(super) const fn key(&'f self, key: &'f str) -> Field<'f> {
+        Field { parent: Some(self), step: Step::Key(key) }
+    }
+
+    /// An item of this one.
+    pub(super) const fn index(&'f self, index: usize) -> Field<'f> {
+        Field { parent: Some(self), step: Step::Index(index) }
+    }
+
+    /// The JSON pointer (RFC 6901).
+    pub(super) fn pointer(&self) -> String {
+        let mut pointer = self.parent.map(Field::pointer).unwrap_or_default();
+        match self.step {
+            Step::Object => {}
+            Step::Key(key) => pointer.extend(["/", &key.replace('~', "~0").replace('/', "~1")]),
+            Step::Index(index) => pointer.push_str(&format!("/{index}")),
+        }
+        pointer
+    }
+}
+
+impl fmt::Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Object => Ok(()),
+            Step::Key(key) if self.parent.is_some_and(|parent| matches!(parent.step, Step::Object)) => write!(f, "{}", key.escape_debug()),
+            Step::Key(key) => write!(f, ".{}", key.escape_debug()),
+            Step::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// A place in the list of findings, to ask what was found since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark(usize);
+
+/// The findings of one object.
+#[derive(Debug)]
+pub(super) struct Findings<'o> {
+    object: &'o Object,
+    list: Vec<Finding>,
+}
+
+impl<'o> Findings<'o> {
+    pub(super) fn new(object: &'o Object) -> Self {
+        Self { object, list: Vec::new() }
+    }
+
+    pub(super) fn error(&mut self, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
+        self.push(Severity::Error, at, reason, message.into());
+    }
+
+    pub(super) fn invalid(&mut self, at: &Field<'_>, message: impl Into<String>) {
+        self.error(at, reasons::INVALID, message);
+    }
+
+    pub(super) fn warning(&mut self, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
+        self.push(Severity::Warning, at, reason, message.into());
+    }
+
+    fn push(&mut self, severity: Severity, at: &Field<'_>, reason: &'static str, message: String) {
+        let location = self.object.origin.as_ref().map(|origin| origin.locate(&at.pointer()));
+        self.list.push(Finding { severity, reason, field: at.to_string(), message, location });
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.list.len())
+    }
+
+    /// Whether an error was found since `mark`.
+    pub(super) fn has_errors_since(&self, mark: Mark) -> bool {
+        self.errors_since(mark).next().is_some()
+    }
+
+    /// Whether an error of another reason than `but` was found since `mark`.
+    pub(super) fn has_errors_since_but(&self, mark: Mark, but: &str) -> bool {
+        self.errors_since(mark).any(|finding| finding.reason != but)
+    }
+
+    /// The first error at `at` or below it, as one line for whoever asks why it is not in force.
+    pub(super) fn problem_under(&self, at: &Field<'_>) -> Box<str> {
+        let prefix = at.to_string();
+        self.first_problem(|field| field.strip_prefix(&prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+    }
+
+    /// The first error anywhere but below `but`, as one line for whoever asks why the object is not in force.
+    pub(super) fn problem_outside(&self, but: &Field<'_>) -> Box<str> {
+        let prefix = format!("{but}[");
+        self.first_problem(|field| !field.starts_with(&prefix))
+    }
+
+    fn first_problem(&self, is_wanted: impl Fn(&str) -> bool) -> Box<str> {
+        let is_problem = |finding: &&Finding| finding.reason != reasons::HOST_NOT_GRANTED && is_wanted(&finding.field);
+        match self.errors_since(Mark(0)).find(is_problem) {
+            Some(Finding { field, message, .. }) => format!("{field}: {message}").into(),
+            None => "it cannot be read".into(),
+        }
+    }
+
+    fn errors_since(&self, Mark(from): Mark) -> impl Iterator<Item = &Finding> {
+        self.list.iter().skip(from).filter(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The report, its findings in the order of their places.
+    pub(super) fn into_report(mut self) -> Report {
+        self.list.sort_by(|a, b| (&a.location, a.severity).cmp(&(&b.location, b.severity)));
+        Report { object: self.object.key.clone(), generation: self.object.generation, findings: self.list }
+    }
+}
+
+/// User input as it stands in a message: without control characters, and cut where it is long.
+pub(super) fn shown(text: &str) -> String {
+    const MOST: usize = 100;
+    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}

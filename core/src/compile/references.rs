@@ -1,0 +1,209 @@
+//! What policies refer to by name: Secrets and `ConfigMap`s, in their own namespace.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+
+use crate::{
+    api::{CALLBACK_KEY_TYPE, ConfigMap, Kind, Object, Secret, SecretKey},
+    decide::{JwksError, KeySet, RejectedKey, read_key_set},
+};
+
+use super::findings::{Field, Findings, reasons, shown};
+
+/// How long an API key may be, in characters.
+const KEY_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
+/// What an API key may be made of beside letters and digits: what a query carries without being changed.
+const KEY_MARKS: &[u8] = b"-._~+/=";
+/// Most unusable keys of one JWKS document that are named.
+const MAX_REJECTED: usize = 8;
+
+/// A digest of an API key.
+pub(super) type KeyDigest = [u8; 32];
+/// Namespace and name.
+type Name<'o> = (&'o str, &'o str);
+/// Namespace, name and key.
+type ValueName = (Box<str>, Box<str>, Box<str>);
+
+/// A JWKS document of a `ConfigMap`, read once however many policies name it.
+type ReadJwks = Result<GivenKeys, JwksError>;
+
+#[derive(Clone, Debug)]
+struct GivenKeys {
+    keys: Arc<KeySet>,
+    rejected: Arc<[RejectedKey]>,
+}
+
+/// The Secrets and `ConfigMap`s there are.
+#[derive(Debug, Default)]
+pub(super) struct References<'o> {
+    secrets: HashMap<Name<'o>, &'o Object>,
+    config_maps: HashMap<Name<'o>, &'o Object>,
+    jwks: HashMap<ValueName, ReadJwks>,
+}
+
+/// Why a reference gives nothing.
+struct Unresolved {
+    /// It is not there at all: it may yet come.
+    is_missing: bool,
+    message: String,
+}
+
+impl<'o> References<'o> {
+    /// The references to be found among `objects`, of which no two have the same key.
+    pub(super) fn new(objects: &[&'o Object]) -> Self {
+        let mut references = Self::default();
+        for &object in objects {
+            let name = (&*object.key.namespace, &*object.key.name);
+            match Kind::of(&object.api_version, &object.key.kind) {
+                Some(Kind::Secret) => drop(references.secrets.insert(name, object)),
+                Some(Kind::ConfigMap) => drop(references.config_maps.insert(name, object)),
+                Some(Kind::CallbackPolicy | Kind::ClusterCallbackPolicy | Kind::HostGrant | Kind::SourceRangeSet) | None => {}
+            }
+        }
+        references
+    }
+
+    /// The digests of the API keys that `refs`, at `at`, name. One usable key is enough (`has_others`: there is one elsewhere): that others are
+    /// missing is then a warning.
+    pub(super) fn key_digests(
+        &self,
+        namespace: &str,
+        refs: &[SecretKey],
+        has_others: bool,
+        at: &Field<'_>,
+        findings: &mut Findings<'_>,
+    ) -> Vec<KeyDigest> {
+        let resolved: Vec<_> = refs.iter().map(|reference| self.key_digest(namespace, reference)).collect();
+        let has_usable = has_others || resolved.iter().any(Result::is_ok);
+        let mut digests = Vec::new();
+        for (index, resolved) in resolved.into_iter().enumerate() {
+            let at = at.index(index);
+            match resolved {
+                Ok(digest) => digests.push(digest),
+                Err(Unresolved { is_missing: true, message }) if has_usable => findings.warning(&at, reasons::PARTIALLY_RESOLVED, message),
+                Err(Unresolved { is_missing: true, message }) => findings.error(&at, reasons::SECRET_NOT_FOUND, message),
+                Err(Unresolved { is_missing: false, message }) => findings.error(&at, reasons::INVALID_SECRET, message),
+            }
+        }
+        digests
+    }
+
+    fn key_digest(&self, namespace: &str, SecretKey { name, key }: &SecretKey) -> Result<KeyDigest, Unresolved> {
+        let missing = |message| Unresolved { is_missing: true, message };
+        let invalid = |message| Unresolved { is_missing: false, message };
+        let label = format!("Secret `{namespace}/{}`", shown(name));
+        let object = self.secrets.get(&(namespace, name.as_str())).ok_or_else(|| missing(format!("there is no {label}")))?;
+        let place = place_of(object, &["data", key]);
+        let secret = Secret::deserialize(&*object.raw).map_err(|_| invalid(format!("{label}{place} cannot be read: its values must be text")))?;
+        if secret.secret_type.as_deref() != Some(CALLBACK_KEY_TYPE) {
+            let place = place_of(object, &["type"]);
+            return Err(invalid(format!("{label}{place} must be of `type: {CALLBACK_KEY_TYPE}`, or its values are not used as keys")));
+        }
+        let plain = secret.string_data.as_ref().and_then(|data| data.get(key)).map(|value| Ok(value.clone().into_bytes()));
+        let encoded = secret.data.as_ref().and_then(|data| data.get(key)).map(|value| decode(value));
+        let value = plain.or(encoded).ok_or_else(|| missing(format!("{label} has no key `{}`", shown(key))))?;
+        let label = format!("the key `{}` of {label}{place}", shown(key));
+        let value = value.map_err(|()| invalid(format!("{label} is not base64; put plain text under `stringData`")))?;
+        judge_key(&value).map_err(|why| invalid(format!("{label} {why}")))?;
+        Ok(sha256(&value))
+    }
+
+    /// The values of a `ConfigMap`; an error is in the findings.
+    pub(super) fn config_map(&self, namespace: &str, name: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<BTreeMap<String, String>> {
+        let label = format!("ConfigMap `{namespace}/{}`", shown(name));
+        let Some(object) = self.config_maps.get(&(namespace, name)) else {
+            findings.error(at, reasons::CONFIG_MAP_NOT_FOUND, format!("there is no {label}"));
+            return None;
+        };
+        match ConfigMap::deserialize(&*object.raw) {
+            Ok(ConfigMap { data }) => Some(data.unwrap_or_default()),
+            Err(_) => {
+                let place = place_of(object, &["data"]);
+                findings.error(at, reasons::INVALID_CONFIG_MAP, format!("{label}{place} cannot be read: the values of its `data` must be text"));
+                None
+            }
+        }
+    }
+
+    /// One value of a `ConfigMap`; an error is in the findings.
+    pub(super) fn config_value(&self, namespace: &str, name: &str, key: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<String> {
+        let mut values = self.config_map(namespace, name, at, findings)?;
+        let value = values.remove(key);
+        if value.is_none() {
+            let message = format!("ConfigMap `{namespace}/{}` has no key `{}`", shown(name), shown(key));
+            findings.error(at, reasons::CONFIG_MAP_NOT_FOUND, message);
+        }
+        value
+    }
+
+    /// The keys of a JWKS document in a `ConfigMap`; an error is in the findings. Keys that cannot be used are warned of.
+    pub(super) fn key_set(&mut self, namespace: &str, name: &str, key: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<Arc<KeySet>> {
+        let cached: ValueName = (namespace.into(), name.into(), key.into());
+        let reading = match self.jwks.get(&cached) {
+            Some(reading) => reading.clone(),
+            None => {
+                let document = self.config_value(namespace, name, key, at, findings)?;
+                let reading =
+                    read_key_set(document.as_bytes()).map(|reading| GivenKeys { keys: Arc::new(reading.keys), rejected: reading.rejected.into() });
+                self.jwks.insert(cached, reading.clone());
+                reading
+            }
+        };
+        let label = format!("the key set `{}` of ConfigMap `{namespace}/{}`", shown(key), shown(name));
+        let GivenKeys { keys, rejected } = match reading {
+            Ok(given) => given,
+            Err(error) => {
+                findings.error(at, reasons::INVALID_CONFIG_MAP, format!("{label} cannot be read: {error}"));
+                return None;
+            }
+        };
+        for rejected in rejected.iter().take(MAX_REJECTED) {
+            let kid = rejected.kid.as_deref().map_or_else(|| "without a `kid`".to_owned(), |kid| format!("`{}`", shown(kid)));
+            findings.warning(at, reasons::PARTIALLY_RESOLVED, format!("{label}: the key {kid} cannot be used: {}", rejected.why));
+        }
+        if keys.is_empty() {
+            findings.error(at, reasons::INVALID_CONFIG_MAP, format!("{label} holds no usable key"));
+            return None;
+        }
+        Some(keys)
+    }
+}
+
+/// ` (file:line (document n))`, where the object is in a file.
+fn place_of(object: &Object, path: &[&str]) -> String {
+    let pointer: String = path.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
+    object.origin.as_ref().map(|origin| format!(" at {}", origin.locate(&pointer))).unwrap_or_default()
+}
+
+/// Decodes a value of `data`; line breaks are left out, as Kubernetes does.
+fn decode(value: &str) -> Result<Vec<u8>, ()> {
+    let value: String = value.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    STANDARD.decode(value).map_err(|_| ())
+}
+
+/// Whether this is a key that a URL can carry and nobody guesses.
+fn judge_key(key: &[u8]) -> Result<(), String> {
+    if key.ends_with(b"\n") || key.ends_with(b"\r") {
+        return Err("ends with a newline, which no caller sends; write it without one (`printf %s`, not `echo`)".to_owned());
+    }
+    if !key.iter().all(|byte| byte.is_ascii_alphanumeric() || KEY_MARKS.contains(byte)) {
+        return Err("holds a character other than `A-Z a-z 0-9 - . _ ~ + / =`".to_owned());
+    }
+    if !KEY_LENGTH.contains(&key.len()) {
+        return Err(format!("has {} characters; it must have {} to {}", key.len(), KEY_LENGTH.start(), KEY_LENGTH.end()));
+    }
+    Ok(())
+}
+
+/// SHA-256.
+pub(super) fn sha256(bytes: &[u8]) -> KeyDigest {
+    let mut sum = KeyDigest::default();
+    sum.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    sum
+}
