@@ -162,3 +162,6 @@ fn log_reports(reports: &[Report]) {
     }
     tracing::info!(objects = reports.len(), errors, warnings, "configuration in force");
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,8 +41,12 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value, at: &Field<'_>, findings:
             Err(error) => error,
         };
         let path: Vec<&Segment> = error.path().iter().collect();
-        report(at, &path, &explain(&error.inner().to_string()), findings);
-        if !error.inner().to_string().starts_with("unknown field") || !remove(&mut known, &path) {
+        let message = error.inner().to_string();
+        // Nulls in lists are still there; they have been reported.
+        if !message.starts_with("invalid type: null") {
+            report(at, &path, &explain(&message), findings);
+        }
+        if !message.starts_with("unknown field") || !remove(&mut known, &path) {
             return None;
         }
     }

@@ -133,6 +133,9 @@ impl<'c, T: Trace> Check<'c, T> {
                 }
             };
         };
+        // FAIL-CLOSED: a pinned policy whose `match` cannot be read whole may be the right one: that is not a refusal.
+        let is_unreadable = self.policies.parts().unreadable.iter().any(|id| *id.label == *pin);
+        let mismatch = if is_unreadable { Reason::PolicyInvalid } else { Reason::PinMismatch };
         let reason = match self.policies.pinned(pin) {
             Some(policy) if self.policies.permits(policy, self.host) && policy.matches.hosts.iter().any(|host| host.matches(self.host)) => {
                 match coverage(&policy.matches.paths, path, policy.matches.ignore_path_case) {
@@ -141,12 +144,10 @@ impl<'c, T: Trace> Check<'c, T> {
                         return Ok(Some(policy));
                     }
                     Coverage::CaseMatters => Reason::AmbiguousPath,
-                    Coverage::Outside => Reason::PinMismatch,
+                    Coverage::Outside => mismatch,
                 }
             }
-            // FAIL-CLOSED: a pinned policy whose `match` cannot be read may be the right one: that is not a refusal.
-            None if self.policies.parts().unreadable.iter().any(|id| *id.label == *pin) => Reason::PolicyInvalid,
-            Some(_) | None => Reason::PinMismatch,
+            Some(_) | None => mismatch,
         };
         self.fail("policy", None, reason, format_args!("the route pins `{pin}`"));
         Err(reason)

@@ -28,7 +28,8 @@ pub struct PolicySetParts {
     pub floors: Vec<Floor>,
     /// Who may speak for which host; `None` = host ownership is off.
     pub grants: Option<Grants>,
-    /// Policies whose `match` cannot be read. Under grants they claim the hosts granted to their namespace, without grants every host.
+    /// Policies whose `match` cannot be read, or not all of it. Under grants they claim the hosts granted to their namespace, without grants, or
+    /// if they are cluster-scoped, every host.
     pub unreadable: Vec<Arc<PolicyId>>,
     /// What happens where no policy matches.
     pub unmatched: Unmatched,
@@ -119,7 +120,8 @@ impl PolicySet {
     /// Whether a policy that cannot be read may be one for `host`.
     pub(super) fn unreadable_claims(&self, host: &str) -> bool {
         self.parts.unreadable.iter().any(|id| match &self.parts.grants {
-            Some(grants) => grants.permits(host, &id.namespace),
+            // A cluster-scoped one needs no grant.
+            Some(grants) => id.namespace.is_empty() || grants.permits(host, &id.namespace),
             None => true,
         })
     }
