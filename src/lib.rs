@@ -21,12 +21,14 @@
 //! | [`listen`] | gRPC, HTTP dialects, health and metrics; TLS; client addresses |
 //! | [`telemetry`] | metrics, the decision log, tracing |
 //! | [`clock`], [`ready`] | the time that decisions are taken at; whether to send traffic here |
+//! | [`client`] | asks a check listener as a proxy does
 //! | [`cases`] | table cases: requests, and what is to become of each |
 //! | [`issuer`] | an embedded issuer that imitates Microsoft's, for `demo`, `token` and tests |
 
 pub mod cases;
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod issuer;
 pub mod keys;

@@ -35,6 +35,8 @@ pub struct CaseRequest {
     upgrade: bool,
     /// The proxy's id of the request.
     id: Option<String>,
+    /// The body, where the proxy sends it.
+    body: Option<String>,
 }
 
 /// One value of a header, or several.
@@ -72,6 +74,7 @@ impl CaseRequest {
             pin: None,
             upgrade: false,
             id: None,
+            body: None,
         }
     }
 
@@ -99,6 +102,12 @@ impl CaseRequest {
     #[must_use]
     pub fn pin(self, pin: Option<String>) -> Self {
         Self { pin, ..self }
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(self, body: &str) -> Self {
+        Self { body: Some(body.to_owned()), ..self }
     }
 
     /// As a WebSocket upgrade.
@@ -143,6 +152,12 @@ impl CaseRequest {
         self.id.as_deref()
     }
 
+    /// The body.
+    #[must_use]
+    pub fn body_text(&self) -> Option<&str> {
+        self.body.as_deref()
+    }
+
     /// Every header line: those of the case, an upgrade's, and `Authorization` with `token`.
     #[must_use]
     pub fn header_lines(&self, token: Option<&str>) -> Vec<(String, String)> {
@@ -167,7 +182,7 @@ impl CaseRequest {
             target: self.target().as_bytes(),
             headers,
             source: self.source,
-            body: Body::Absent,
+            body: self.body.as_ref().map_or(Body::Absent, |body| Body::Complete(body.as_bytes())),
             pin: self.pin.as_deref().map(Cow::Borrowed),
             http2: false,
             id: self.id.as_deref().map(Cow::Borrowed),

@@ -3,6 +3,7 @@
 //! A command is a `clap::Args` struct and a `run` that returns an [`Outcome`], or an error for a person.
 
 pub mod check;
+pub mod demo;
 pub mod hash_key;
 pub mod issuer;
 pub mod keys;
@@ -33,6 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Check(check::Check),
     HashKey(hash_key::HashKey),
     /// Answer checks until told to leave
@@ -90,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     match command {
         Command::Check(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::HashKey(command) => command.run(),
         // Its settings may be given at other places, too: what counts is read from the matches.
         Command::Serve(_) => serve::run(matches.subcommand_matches("serve").unwrap_or(matches)),

@@ -1,0 +1,57 @@
+//! The demo's folder of policies, as an application team would write it.
+
+use crate::issuer::{DISCOVERY_PATH, Issuer};
+
+/// The resource that the demo's callbacks are for: its immutableResourceId.
+pub(super) const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
+/// The host that is guarded.
+pub(super) const HOST: &str = "callbacks.contoso.com";
+/// The key in the callback URL.
+pub(super) const KEY: &str = "demo-callback-key-0001";
+/// An address that Azure Communication Services calls from.
+pub(super) const SOURCE: &str = "52.112.10.20";
+/// The name of the one file.
+pub(super) const FILE: &str = "contoso.yaml";
+
+/// The file's content. Its senders name the demo's own issuer; a real policy leaves `issuer` and `openIdConfiguration` out.
+pub(super) fn policies(issuer: &Issuer) -> String {
+    let (name, url) = (issuer.issuer(), issuer.url());
+    format!(
+        "apiVersion: ringfence.dev/v1alpha1
+kind: CallbackPolicy
+metadata: {{name: contact-center, namespace: contoso}}
+spec:
+  match:
+    hosts: [{HOST}]
+    paths: [{{prefix: /api/callbacks}}, {{exact: /media}}]
+  senders:
+  - name: callbacks
+    type: CallAutomation
+    callAutomation:
+      audiences: [{AUDIENCE}]
+      issuer: {name}   # the demo's own; leave these two lines out for the real service
+      openIdConfiguration: {url}{DISCOVERY_PATH}
+      tokenReuse: Deny
+    paths: [{{prefix: /api/callbacks}}]
+    sources: {{sets: [acs-callbacks], onMismatch: Deny}}
+    apiKey: {{query: key, secretRefs: [{{name: callback-key, key: current}}]}}
+  - name: media
+    type: CallAutomation
+    callAutomation:
+      audiences: [{AUDIENCE}]
+      issuer: {name}
+      openIdConfiguration: {url}{DISCOVERY_PATH}
+      transport: WebSocket
+    paths: [{{exact: /media}}]
+    sources: {{sets: [acs-media], onMismatch: Observe}}
+  forward:
+    headers: [{{name: x-acs-audience, claim: aud}}]
+---
+apiVersion: v1
+kind: Secret
+type: ringfence.dev/callback-key
+metadata: {{name: callback-key, namespace: contoso}}
+stringData: {{current: {KEY}}}
+"
+    )
+}
