@@ -1,0 +1,204 @@
+//! The project's own table cases, each through `decide` and through every listener, so that the three cannot drift apart.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use prometheus::{IntGaugeVec, Opts};
+use ringfence::{
+    cases::{Case, CaseFile, Expectation, Outcome, Rehearsal},
+    client::{self, GrpcClient},
+    listen::{ClientAddress, ConnectionSettings, Dialect, GrpcListener, GrpcListenerSettings, HttpListener, HttpListenerSettings, ListenAddress, Server},
+    ready::Readiness,
+};
+use ringfence_core::decide::Wire;
+
+/// The header in which the Envoy dialect is told the client's address here.
+const CLIENT_HEADER: &str = "x-client-address";
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn case_files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    assert!(files.len() >= 6, "{files:?}");
+    files
+}
+
+/// The listeners of one rehearsal.
+struct Listeners {
+    grpc: GrpcClient,
+    nginx: SocketAddr,
+    envoy: SocketAddr,
+    _server: Server,
+}
+
+impl Listeners {
+    async fn start(rehearsal: &Rehearsal) -> Self {
+        let expiry = IntGaugeVec::new(Opts::new("expiry", "x"), &["listener"]).unwrap();
+        let address = || ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let server = Server::start(NonZeroUsize::MIN).unwrap();
+        let grpc = GrpcListenerSettings {
+            address: address(),
+            connections: ConnectionSettings::default(),
+            client_address: ClientAddress::Wire,
+            trusted_proxies: Vec::new(),
+            reason_header: true,
+        };
+        let grpc = GrpcListener::bind(grpc, &expiry).unwrap();
+        let grpc_address = tcp(&grpc.address());
+        server.serve_grpc(grpc, rehearsal.checker(), &Readiness::default()).unwrap();
+        let mut http = Vec::new();
+        for (dialect, client_address) in
+            [(Dialect::Nginx, ClientAddress::Wire), (Dialect::Envoy, ClientAddress::from_http_flag(&format!("header:{CLIENT_HEADER}")).unwrap())]
+        {
+            let settings = HttpListenerSettings {
+                address: address(),
+                connections: ConnectionSettings::default(),
+                dialects: vec![dialect],
+                client_address,
+                trusted_proxies: Vec::new(),
+                reason_header: true,
+            };
+            let listener = HttpListener::bind(settings, &expiry).unwrap();
+            http.push(tcp(&listener.address()));
+            server.serve_http(listener, rehearsal.checker()).unwrap();
+        }
+        let grpc = GrpcClient::connect(grpc_address, LIMIT).await.unwrap();
+        Self { grpc, nginx: http[0], envoy: http[1], _server: server }
+    }
+
+    async fn ask(&self, case: &Case, token: Option<&str>, wire: Wire, raw_headers: bool) -> Outcome {
+        let lines = case.request.header_lines(token);
+        match wire {
+            Wire::Grpc => client::outcome(&self.grpc.check(&client::check_request(&case.request, &lines, raw_headers)).await.unwrap()),
+            Wire::Nginx => {
+                let request = &case.request;
+                let source = request.client().map_or_else(|| "unix:".to_owned(), |source| source.to_string());
+                let target =
+                    format!("/auth/nginx/{}/{source}/{}/{}{}/.end", pin(case), request.method_name(), request.authority(), request.target());
+                exchange(self.nginx, "GET", &target, "ringfence", &lines).await
+            }
+            Wire::Envoy => {
+                let request = &case.request;
+                let client = request.client().map(|client| (CLIENT_HEADER.to_owned(), client.to_string()));
+                let lines: Vec<_> = lines.into_iter().filter(|(name, _)| name != "connection" && name != "upgrade").chain(client).collect();
+                exchange(self.envoy, request.method_name(), &format!("/auth/envoy/{}{}", pin(case), request.target()), request.authority(), &lines).await
+            }
+        }
+    }
+}
+
+fn pin(case: &Case) -> String {
+    case.request.pinned().map_or_else(|| "any".to_owned(), |pin| format!("by/{pin}"))
+}
+
+fn tcp(address: &ListenAddress) -> SocketAddr {
+    match address {
+        ListenAddress::Tcp(address) => *address,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// One HTTP/1.1 exchange, written byte for byte: an HTTP library would refuse or tidy up what a proxy passes on.
+async fn exchange(address: SocketAddr, method: &str, target: &str, host: &str, lines: &[(String, String)]) -> Outcome {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n");
+    for (name, value) in lines.iter().filter(|(name, _)| name != "connection") {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    // What a case says of `Connection` is to be seen, and the connection is to end.
+    let nominated = lines.iter().find(|(name, _)| name == "connection").map(|(_, value)| format!(", {value}")).unwrap_or_default();
+    request.push_str(&format!("connection: close{nominated}\r\n\r\n"));
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    });
+    read_answer(&answer.await.unwrap())
+}
+
+fn read_answer(answer: &str) -> Outcome {
+    let head = answer.split("\r\n\r\n").next().unwrap();
+    let mut lines = head.split("\r\n");
+    let status: u16 = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let mut headers: BTreeMap<String, String> = lines.map(|line| line.split_once(':').unwrap()).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+    let reason = headers.remove("x-ringfence-reason").unwrap_or_default();
+    for own in ["date", "content-length", "connection", "content-type"] {
+        headers.remove(own);
+    }
+    let listed = headers.remove("x-envoy-auth-headers-to-remove").unwrap_or_default();
+    let mut removed: BTreeSet<String> = listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    removed.extend(headers.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| name.clone()));
+    headers.retain(|_, value| !value.is_empty());
+    let decision = if status == 200 { "allowed" } else { "denied" };
+    Outcome { decision: decision.to_owned(), reason, status, headers, removed, ..Outcome::default() }
+}
+
+/// What is expected, as far as `wire` shows it.
+fn as_seen_on(wire: Wire, expect: &Expectation, outcome: &Outcome) -> Expectation {
+    let mut seen = Expectation { policy: None, sender: None, ..expect.clone() };
+    if seen.decision != "denied" {
+        seen.decision = "allowed".to_owned();
+        seen.reason = None;
+        seen.status = None;
+    }
+    match wire {
+        Wire::Grpc => {}
+        Wire::Nginx => {
+            seen.stripped = None;
+            seen.status = seen.status.map(|status| if status == 400 { 403 } else { status });
+            // nginx drops names with underscores by itself.
+            seen.removed = seen.removed.map(|names| names.into_iter().filter(|name| !name.contains('_')).collect());
+        }
+        Wire::Envoy => {
+            seen.stripped = None;
+            seen.status = seen.status.map(|status| if status == 503 { 429 } else { status });
+        }
+    }
+    // A request that the HTTP parser refuses is refused without a reason.
+    if wire != Wire::Grpc && outcome.status == 400 && outcome.reason.is_empty() && seen.decision == "denied" {
+        seen.reason = Some(String::new());
+        seen.status = None;
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_holds_in_decide_and_over_every_wire() {
+    let mut failures = Vec::new();
+    let mut asked = 0;
+    for path in case_files() {
+        let file = CaseFile::read(&path).unwrap();
+        let rehearsal = Rehearsal::of(&file).await.unwrap();
+        let listeners = Listeners::start(&rehearsal).await;
+        for case in &file.cases {
+            for wire in &case.wires {
+                let label = format!("{}:{} {} ({})", path.display(), case.line, case.name, wire.label());
+                let decided = rehearsal.run(case, *wire).await.unwrap();
+                failures.extend(case.expect.mismatches(&decided).iter().map(|mismatch| format!("{label} in decide: {mismatch}")));
+                for raw_headers in [true, false] {
+                    let token = case.request.token.as_ref().map(|spec| rehearsal.mint(spec).unwrap());
+                    let mut outcome = Outcome::default();
+                    for _ in 0..case.times {
+                        outcome = listeners.ask(case, token.as_deref(), *wire, raw_headers).await;
+                    }
+                    let expect = as_seen_on(*wire, &case.expect, &outcome);
+                    failures.extend(expect.mismatches(&outcome).iter().map(|mismatch| format!("{label} raw={raw_headers}: {mismatch}")));
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {asked}:\n{}", failures.len(), failures.join("\n"));
+    assert!(asked > 500, "{asked}");
+}
