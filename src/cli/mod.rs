@@ -12,6 +12,7 @@ pub mod policies;
 pub mod serve;
 pub mod test;
 pub mod token;
+pub mod validate;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
@@ -48,6 +49,7 @@ enum Command {
     Issuer(issuer::IssuerCommand),
     Token(token::TokenCommand),
     Keys(keys::KeysCommand),
+    Validate(validate::Validate),
 }
 
 /// What a command came to.
@@ -100,6 +102,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Outcome> {
         Command::Issuer(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Validate(command) => command.run(),
     }
 }
 
