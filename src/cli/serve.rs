@@ -35,7 +35,11 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<Outcome> {
         anyhow::bail!("`--log-level`: {error}");
     }
     log_panics();
-    runtime().context("cannot start the runtime")?.block_on(serve(settings))
+    let runtime = runtime().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(settings));
+    // A name that does not resolve may block a thread for long; nobody waits for it any more.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// What everything but the checks runs on.

@@ -6,7 +6,7 @@
 //! Must not know what policies mean ([`ringfence_core::compile`]) or who looks at them ([`crate::check`]).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -64,6 +64,8 @@ pub struct Published {
     pub reports: Arc<[Report]>,
     /// The key sets to keep fetched for them.
     pub key_sets: Arc<BTreeSet<Arc<KeySetId>>>,
+    /// How many ranges each set of source ranges has.
+    pub source_ranges: Arc<BTreeMap<Box<str>, usize>>,
     /// Why the newest change was refused, and the one before it stays in force; empty = the newest change is in force.
     pub refused: Arc<[SourceError]>,
     /// How many changes were taken since the start, the first one included.
@@ -116,9 +118,15 @@ impl Configuration {
 
     /// Puts `objects` in force: all of them, in place of all that were. Work for the blocking pool when there are many.
     pub fn take(&self, objects: &[Object]) {
+        self.take_prepared(objects, |_| {});
+    }
+
+    /// Like [`Self::take`], but calls `prepare` with the key sets that are wanted from then on, before anything is in force.
+    pub fn take_prepared(&self, objects: &[Object], prepare: impl FnOnce(&BTreeSet<Arc<KeySetId>>)) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let Compiled { policies, reports, key_sets } = compile::compile(objects, &self.options);
+        let Compiled { policies, reports, key_sets, source_ranges } = compile::compile(objects, &self.options);
         log_reports(&reports);
+        prepare(&key_sets);
         let policies = Arc::new(policies);
         self.policies.store(Arc::clone(&policies));
         self.published.send_modify(|published| {
@@ -126,6 +134,7 @@ impl Configuration {
                 policies,
                 reports: reports.into(),
                 key_sets: Arc::new(key_sets),
+                source_ranges: Arc::new(source_ranges),
                 refused: Arc::default(),
                 taken_count: published.taken_count + 1,
                 refused_count: published.refused_count,

@@ -17,9 +17,10 @@ use prometheus::{
 };
 use ringfence_core::{
     compile::{Report, Severity},
-    decide::{AllowReason, Decision, Mode, PolicySet, Rules, Verdict, Wire},
+    decide::{AllowReason, Decision, Floor, Mode, Policy, PolicySet, Rules, Verdict, Wire},
 };
 
+pub use prometheus::Error as MetricsError;
 use series::Series;
 
 /// Upper bounds of the duration's buckets, in seconds: a check that needs no fetch takes tens of microseconds.
@@ -179,29 +180,63 @@ impl Metrics {
     }
 }
 
+/// What became of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Enforced,
+    Shadow,
+    /// Some of its senders are unsound.
+    Degraded,
+    /// All of it is.
+    Invalid,
+    Conflicted,
+    NotGranted,
+}
+
+impl State {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Enforced, "enforced"),
+        (Self::Shadow, "shadow"),
+        (Self::Degraded, "degraded"),
+        (Self::Invalid, "invalid"),
+        (Self::Conflicted, "conflicted"),
+        (Self::NotGranted, "not_granted"),
+    ];
+
+    fn of_policy(policy: &Policy) -> Self {
+        let Rules::Senders { senders, .. } = &policy.rules else { return Self::Invalid };
+        match senders.iter().filter(|sender| sender.checks.is_err()).count() {
+            0 => Self::of_mode(policy.mode),
+            unsound if unsound < senders.len() => Self::Degraded,
+            _ => Self::Invalid,
+        }
+    }
+
+    fn of_floor(floor: &Floor) -> Self {
+        if floor.sources.is_ok() { Self::of_mode(floor.mode) } else { Self::Invalid }
+    }
+
+    const fn of_mode(mode: Mode) -> Self {
+        match mode {
+            Mode::Enforce => Self::Enforced,
+            Mode::Shadow => Self::Shadow,
+        }
+    }
+}
+
 /// How many policies are in each state; every state is named, so that a count that falls to nothing is shown as 0.
-fn count_states(policies: &PolicySet, reports: &[Report]) -> [(&'static str, i64); 5] {
+fn count_states(policies: &PolicySet, reports: &[Report]) -> [(&'static str, i64); 6] {
     let parts = policies.parts();
-    let (mut enforced, mut shadow, mut invalid) = (0_usize, 0, parts.unreadable.len());
-    for policy in parts.holders.iter().chain(&parts.fallbacks) {
-        match (&policy.rules, policy.mode) {
-            (Rules::Invalid { .. }, _) => invalid += 1,
-            (Rules::Senders { .. }, Mode::Enforce) => enforced += 1,
-            (Rules::Senders { .. }, Mode::Shadow) => shadow += 1,
-        }
-    }
-    for floor in &parts.floors {
-        match (&floor.sources, floor.mode) {
-            (Err(_), _) => invalid += 1,
-            (Ok(_), Mode::Enforce) => enforced += 1,
-            (Ok(_), Mode::Shadow) => shadow += 1,
-        }
-    }
     let is_not_granted =
         |report: &&Report| report.findings.iter().any(|finding| finding.severity == Severity::Error && finding.reason == "HostNotGranted");
-    let not_granted = reports.iter().filter(is_not_granted).count();
-    [("enforced", enforced), ("shadow", shadow), ("invalid", invalid), ("conflicted", parts.pinnable.len()), ("not_granted", not_granted)]
-        .map(|(state, count)| (state, as_gauge(count)))
+    let in_force = parts.holders.iter().chain(&parts.fallbacks).map(|policy| State::of_policy(policy));
+    let states: Vec<_> = in_force
+        .chain(parts.floors.iter().map(State::of_floor))
+        .chain(parts.unreadable.iter().map(|_| State::Invalid))
+        .chain(parts.pinnable.iter().map(|_| State::Conflicted))
+        .chain(reports.iter().filter(is_not_granted).map(|_| State::NotGranted))
+        .collect();
+    State::ALL.map(|(state, label)| (label, as_gauge(states.iter().filter(|other| **other == state).count())))
 }
 
 fn as_gauge(count: usize) -> i64 {

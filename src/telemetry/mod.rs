@@ -9,7 +9,7 @@ mod tracing;
 
 pub use self::{
     decision_log::{DecisionLog, DecisionLogOptions, LogPath, LogPathError, Logged, LoggedDecisions, LoggedDecisionsError, Subject},
-    metrics::{Metrics, ReloadResult},
+    metrics::{Metrics, MetricsError, ReloadResult},
     text::{LogFormat, LogFormatError},
     tracing::{init_tracing, log_panics},
 };

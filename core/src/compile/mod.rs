@@ -22,7 +22,10 @@ mod sources;
 mod spec;
 mod url;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     api::{Kind, Location, Object, ObjectKey},
@@ -80,6 +83,8 @@ pub struct Compiled {
     pub reports: Vec<Report>,
     /// The key sets to keep fetched, within the quotas; ACS's own is always one of them.
     pub key_sets: BTreeSet<Arc<KeySetId>>,
+    /// How many ranges each set of source ranges has, the built-in ones included; 0 for one that cannot be used.
+    pub source_ranges: BTreeMap<Box<str>, usize>,
 }
 
 /// What became of one object.
@@ -128,6 +133,7 @@ pub fn compile(objects: &[Object], options: &Options) -> Compiled {
         ranges.add(object, &references, &options.resource_namespace, &mut findings);
         reports.push(findings.into_report());
     }
+    let source_ranges = ranges.sizes();
     let mut grants = Grants::default();
     for object in of_kind(&objects, Kind::HostGrant) {
         let mut findings = Findings::new(object);
@@ -149,7 +155,7 @@ pub fn compile(objects: &[Object], options: &Options) -> Compiled {
     let (parts, key_sets) = assemble(drafts, fallbacks, floors, &mut context, &mut reports);
     reports.sort_by(|a, b| a.object.cmp(&b.object));
     let parts = PolicySetParts { grants: context.grants, unmatched: options.unmatched, config_hash: hash(&objects), ..parts };
-    Compiled { policies: PolicySet::new(parts), reports, key_sets }
+    Compiled { policies: PolicySet::new(parts), reports, key_sets, source_ranges }
 }
 
 /// The objects in the order of their keys, each key once: of several with one key the first by file and document counts, and the others are

@@ -1,6 +1,9 @@
 //! Named sets of address ranges: the two that are built in, and every `SourceRangeSet`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
@@ -60,6 +63,11 @@ impl NamedRanges {
         let networks = compile_set(object, references, namespace, findings);
         let set = (!findings.has_errors_since(mark)).then(|| Arc::new(RangeSet::new(&networks)));
         self.0.insert(name.into(), set);
+    }
+
+    /// How many ranges each set has; 0 for one that cannot be used.
+    pub(super) fn sizes(&self) -> BTreeMap<Box<str>, usize> {
+        self.0.iter().map(|(name, set)| (name.clone(), set.as_ref().map_or(0, |set| set.len()))).collect()
     }
 
     /// The set of this name; an error is in the findings.

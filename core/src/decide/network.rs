@@ -35,6 +35,12 @@ impl RangeSet {
         }
     }
 
+    /// How many ranges there are; overlapping and touching ones are one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
     /// Whether there is no range at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {

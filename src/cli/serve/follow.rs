@@ -1,23 +1,40 @@
 //! Follows the folder that policies come from, and reads it again when asked to.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::{runtime::Handle, task::AbortHandle};
+use ringfence_core::decide::KeySetId;
+use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
 
-use crate::source::{
-    Configuration, SourceError,
-    files::{Folder, FolderSource},
+use crate::{
+    keys::KeyKeeper,
+    source::{
+        Configuration, SourceError,
+        files::{Folder, FolderSource},
+    },
 };
+
+/// How long new policies wait for the keys of issuers that are new.
+const FIRST_FETCH: Duration = Duration::from_secs(2);
 
 /// The folder and what follows it. Ends when dropped.
 #[derive(Debug)]
 pub(super) struct Follow {
     dir: PathBuf,
-    configuration: Arc<Configuration>,
+    target: Target,
     turn: Arc<Mutex<Turn>>,
+}
+
+/// Where a folder that was read goes.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) configuration: Arc<Configuration>,
+    pub(super) keeper: Arc<KeyKeeper>,
+    pub(super) runtime: Handle,
 }
 
 /// Which follower counts. An older one may still be reading the folder, but what it read goes nowhere.
@@ -28,9 +45,9 @@ struct Turn {
 }
 
 impl Follow {
-    /// Follows the folder of `source`, which was read already and is in force in `configuration`.
-    pub(super) fn new(source: FolderSource, configuration: Arc<Configuration>) -> Self {
-        let follow = Self { dir: source.dir().to_owned(), configuration, turn: Arc::default() };
+    /// Follows the folder of `source`, which was read already and is in force in `target`.
+    pub(super) fn new(source: FolderSource, target: Target) -> Self {
+        let follow = Self { dir: source.dir().to_owned(), target, turn: Arc::default() };
         follow.take_over(source, None);
         follow
     }
@@ -50,16 +67,16 @@ impl Follow {
         }
         turn.number += 1;
         if let Some(folder) = folder {
-            put_in_force(&self.configuration, folder);
+            self.target.put_in_force(folder);
         }
-        let (number, turns, configuration) = (turn.number, Arc::clone(&self.turn), Arc::clone(&self.configuration));
+        let (number, turns, target) = (turn.number, Arc::clone(&self.turn), self.target.clone());
         let follower = source.watch(move |folder| {
             let turn = turns.lock().unwrap_or_else(PoisonError::into_inner);
             if turn.number == number {
-                put_in_force(&configuration, folder);
+                target.put_in_force(folder);
             }
         });
-        turn.follower = Handle::try_current().ok().map(|runtime| runtime.spawn(follower).abort_handle());
+        turn.follower = Some(self.target.runtime.spawn(follower).abort_handle());
     }
 }
 
@@ -71,14 +88,28 @@ impl Drop for Follow {
     }
 }
 
-fn put_in_force(configuration: &Configuration, folder: Result<Folder, Vec<SourceError>>) {
-    match folder {
-        Ok(Folder { objects, warnings }) => {
-            for warning in warnings {
-                tracing::warn!("{warning}");
+impl Target {
+    /// Puts a folder in force, or says that it cannot be. Blocks for as long as keys that are new are fetched, within a bound.
+    fn put_in_force(&self, folder: Result<Folder, Vec<SourceError>>) {
+        match folder {
+            Ok(Folder { objects, warnings }) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.configuration.take_prepared(&objects, |key_sets| self.fetch_first(key_sets));
             }
-            configuration.take(&objects);
+            Err(errors) => self.configuration.refuse(errors),
         }
-        Err(errors) => configuration.refuse(errors),
+    }
+
+    /// Fetches keys that are wanted from now on, beside those that are still in use: else the first requests under the new policies would find
+    /// none.
+    fn fetch_first(&self, key_sets: &BTreeSet<Arc<KeySetId>>) {
+        let in_use = self.configuration.current().key_sets;
+        self.keeper.want(&in_use.union(key_sets).map(Arc::clone).collect());
+        let attempted = self.runtime.block_on(async { timeout(FIRST_FETCH, self.keeper.first_attempted()).await });
+        if attempted.is_err() {
+            tracing::warn!("the keys of a new issuer are not there yet; the new policies are in force without them");
+        }
     }
 }

@@ -8,7 +8,7 @@ use tokio::{
     task::{self, JoinSet},
 };
 
-use super::follow::Follow;
+use super::follow::{Follow, Target};
 use crate::{
     check::{Checker, CheckerParts},
     clock::Clock,
@@ -21,7 +21,7 @@ use crate::{
         Configuration, Published, SourceError,
         files::{Folder, FolderSource},
     },
-    telemetry::{DecisionLog, Metrics, ReloadResult, Telemetry},
+    telemetry::{DecisionLog, Metrics, MetricsError, ReloadResult, Telemetry},
 };
 
 /// The `source` label of changes of a folder.
@@ -47,7 +47,7 @@ pub enum StartError {
     Listen(#[from] ListenError),
     /// The metrics cannot be registered.
     #[error("the metrics cannot be registered: {0}")]
-    Metrics(#[from] prometheus::Error),
+    Metrics(#[from] MetricsError),
     /// The decision log cannot be started.
     #[error("the decision log cannot be started: {0}")]
     DecisionLog(#[source] io::Error),
@@ -98,6 +98,7 @@ impl Server {
             telemetry: telemetry.clone(),
             max_in_flight: settings.limits.max_in_flight.get(),
         }));
+        let target = Target { configuration: Arc::clone(&configuration), keeper: Arc::clone(&keeper), runtime: Handle::current() };
         let subscriber = Subscriber::new(&configuration, keeper, metrics);
         readiness.condition("configuration", "not in force yet").met();
         let mut tasks = JoinSet::new();
@@ -105,7 +106,7 @@ impl Server {
         tasks.spawn(clock.watch(readiness.condition("clock", "not read yet")));
         let Bound { grpc_addr, http_addr, metrics_addr } = listeners.addresses();
         let listening = listeners.serve(&settings, &checker, &telemetry, &readiness)?;
-        let follow = Arc::new(Follow::new(source, Arc::clone(&configuration)));
+        let follow = Arc::new(Follow::new(source, target));
         let shutdown_times = settings.shutdown_times();
         Ok(RunningServer {
             grpc_addr,
@@ -218,12 +219,14 @@ impl Subscriber {
     }
 
     fn act(&mut self) {
-        let Published { policies, reports, key_sets, taken_count, refused_count, .. } = self.changes.borrow_and_update().clone();
+        let Published { policies, reports, key_sets, source_ranges, taken_count, refused_count, refused: _ } =
+            self.changes.borrow_and_update().clone();
         for (count, seen, result) in [(taken_count, self.taken, ReloadResult::Applied), (refused_count, self.refused, ReloadResult::Refused)] {
             (seen..count).for_each(|_| self.metrics.reloaded(FILES, result));
         }
         if taken_count > self.taken {
             self.metrics.configured(&policies, &reports);
+            self.metrics.source_ranges(source_ranges.iter().map(|(set, count)| (set.as_ref(), *count)));
             self.keeper.want(&key_sets);
         }
         (self.taken, self.refused) = (taken_count, refused_count);

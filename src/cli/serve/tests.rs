@@ -1,6 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use ringfence_core::decide::{Body, Headers, RawRequest, Wire};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,7 +14,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::listen::ListenAddress;
+use crate::{
+    issuer::{Issuer, IssuerOptions, TokenSpec},
+    listen::ListenAddress,
+};
 
 /// A server on free ports that serves `dir` and fetches nothing from the outside.
 async fn start(dir: &Path, more: &[&str]) -> Result<RunningServer, StartError> {
@@ -19,12 +28,14 @@ async fn start(dir: &Path, more: &[&str]) -> Result<RunningServer, StartError> {
         "--http-listen=127.0.0.1:0",
         "--http-dialects=nginx",
         "--metrics-listen=127.0.0.1:0",
-        "--egress-proxy=http://127.0.0.1:1",
+        "--issuer-origins=https://issuer.invalid",
         "--decision-log=off",
         "--threads=1",
         "--shutdown-delay=0s",
     ];
-    Server::start(Settings::from_flags(fixed.iter().chain(more).map(ToString::to_string)).unwrap()).await
+    let replaced = |flag: &&&str| more.iter().any(|other| other.split('=').next() == flag.split('=').next());
+    let flags = fixed.iter().filter(|flag| !replaced(flag)).chain(more).map(ToString::to_string);
+    Server::start(Settings::from_flags(flags).unwrap()).await
 }
 
 /// Status and body of a GET.
@@ -121,4 +132,68 @@ async fn what_does_not_let_it_start_is_said() {
     let nothing =
         Server::start(Settings::from_flags(["--grpc-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"]).unwrap()).await.unwrap_err().to_string();
     assert!(nothing.contains("--config DIR"), "{nothing}");
+}
+
+/// A policy for Call Automation whose keys `issuer` has.
+fn policy(issuer: &Issuer) -> String {
+    format!(
+        "apiVersion: ringfence.dev/v1alpha1\nkind: CallbackPolicy\nmetadata: {{name: center, namespace: contoso}}\nspec:\n  match: {{hosts: [{HOST}]}}\n  \
+         senders:\n    - name: callbacks\n      type: CallAutomation\n      callAutomation:\n        audiences: [{AUDIENCE}]\n        issuer: {}\n        \
+         openIdConfiguration: {}\n      sources: {{cidrs: [192.0.2.0/24], onMismatch: Deny}}\n",
+        issuer.issuer(),
+        issuer.discovery_url()
+    )
+}
+
+const HOST: &str = "callbacks.contoso.com";
+const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
+
+async fn check(server: &RunningServer, issuer: &Issuer) -> &'static str {
+    let mut headers = Headers::new(false);
+    headers.push("authorization", format!("Bearer {}", issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap()).into_bytes());
+    let raw = RawRequest {
+        arrived: Instant::now(),
+        wire: Wire::Grpc,
+        method: b"POST",
+        host: Some(HOST.as_bytes()),
+        target: b"/api",
+        headers,
+        source: Some([192, 0, 2, 1].into()),
+        body: Body::Absent,
+        pin: None,
+        http2: false,
+        id: None,
+    };
+    server.checker().check(&raw, None).await.reason_label()
+}
+
+/// What a server needs to fetch from an issuer on this machine.
+const LOCAL: [&str; 2] = ["--insecure-http-issuers", "--allow-private-issuers"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_policies_wait_for_the_keys_of_their_issuers() {
+    let (first, second) = (Issuer::start(IssuerOptions::default()).await.unwrap(), Issuer::start(IssuerOptions::default()).await.unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("policy.yaml"), policy(&first)).unwrap();
+    let origins = format!("--issuer-origins={},{}", first.url(), second.url());
+    let server = start(dir.path(), &[&LOCAL[..], &[&origins]].concat()).await.unwrap();
+    server.ready().await;
+    assert_eq!((check(&server, &first).await, check(&server, &second).await), ("allowed", "issuer_mismatch"));
+    fs::write(dir.path().join("policy.yaml"), policy(&second)).unwrap();
+    // Whichever policy answers, it has its keys.
+    let turned = async {
+        while check(&server, &second).await != "allowed" {
+            assert!(["allowed", "issuer_mismatch"].contains(&check(&server, &first).await));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), turned).await.unwrap();
+    assert_eq!(check(&server, &first).await, "issuer_mismatch");
+    assert_eq!(
+        metric(
+            &server,
+            r#"ringfence_checks_total{decision="denied",listener="grpc",policy="contoso/center",reason="keys_unavailable",sender="callbacks"}"#
+        )
+        .await,
+        None
+    );
 }

@@ -3,7 +3,7 @@
 use ringfence_core::{
     api::ObjectKey,
     compile::Finding,
-    decide::{About, Floor, Forward, Match, MethodRule, Policy, PolicyId, PolicyKind, PolicySetParts, Reason, Sender},
+    decide::{About, Floor, Forward, Match, MethodRule, Policy, PolicyId, PolicyKind, PolicySetParts, Reason, Sender, SenderChecks},
 };
 
 use super::*;
@@ -121,8 +121,13 @@ fn policies_are_shown_by_state() {
         matches: Match::default(),
         sources: Err("no sources".into()),
     };
+    let sound = SenderChecks { sources: None, api_key: None, token: None };
+    let mut degraded = Policy::clone(&policy("degraded", &["one", "other"], Mode::Enforce));
+    let Rules::Senders { senders, .. } = &mut degraded.rules else { panic!("no senders") };
+    senders[0].checks = Ok(sound);
+    let all_unsound = policy("unsound", &["one", "other"], Mode::Enforce);
     let parts = PolicySetParts {
-        holders: vec![policy("a", &[], Mode::Enforce), policy("b", &[], Mode::Shadow), Arc::new(invalid)],
+        holders: vec![policy("a", &[], Mode::Enforce), policy("b", &[], Mode::Shadow), Arc::new(invalid), Arc::new(degraded), all_unsound],
         pinnable: vec![policy("loser", &[], Mode::Enforce)],
         fallbacks: vec![policy("fallback", &[], Mode::Enforce)],
         floors: vec![floor],
@@ -136,8 +141,9 @@ fn policies_are_shown_by_state() {
         lines(&metrics, "ringfence_policies"),
         [
             r#"ringfence_policies{state="conflicted"} 1"#,
+            r#"ringfence_policies{state="degraded"} 1"#,
             r#"ringfence_policies{state="enforced"} 2"#,
-            r#"ringfence_policies{state="invalid"} 2"#,
+            r#"ringfence_policies{state="invalid"} 3"#,
             r#"ringfence_policies{state="not_granted"} 1"#,
             r#"ringfence_policies{state="shadow"} 1"#,
         ]
