@@ -108,7 +108,7 @@ fn identify(kind: Kind, value: Value, place: Place) -> Result<Object, SourceErro
     let metadata = metadata.ok_or_else(|| place.say("/metadata", "`metadata` with a `name` is missing"))?;
     let name = match metadata.get("name") {
         Some(Value::String(name)) if is_name(name, MAX_NAME, true) => name.as_str(),
-        Some(name) => return Err(place.say("/metadata/name", format!("`{}` is no name: {NAME_RULE}", shown(name)))),
+        Some(name) => return Err(place.say("/metadata/name", format!("`{}` is no name: {}", shown(name), rule_for(name)))),
         None => return Err(place.say("/metadata", "`metadata.name` is missing")),
     };
     let namespace = match (metadata.get("namespace"), kind.is_namespaced()) {
@@ -116,7 +116,7 @@ fn identify(kind: Kind, value: Value, place: Place) -> Result<Object, SourceErro
         (None, false) => "",
         (Some(Value::String(namespace)), true) if is_name(namespace, MAX_NAMESPACE, false) => namespace.as_str(),
         (Some(namespace), true) => {
-            return Err(place.say("/metadata/namespace", format!("`{}` is no namespace: {NAME_RULE}", shown(namespace))));
+            return Err(place.say("/metadata/namespace", format!("`{}` is no namespace: {}", shown(namespace), rule_for(namespace))));
         }
         (Some(_), false) => return Err(place.say("/metadata/namespace", format!("a `{kind}` has no namespace; take the field out"))),
     };
@@ -134,6 +134,10 @@ fn identify(kind: Kind, value: Value, place: Place) -> Result<Object, SourceErro
 }
 
 const NAME_RULE: &str = "lower-case letters, digits and `-` (in names also `.`), with a letter or digit first and last";
+
+fn rule_for(name: &Value) -> &'static str {
+    if name.is_number() { "it is a number; put it in quotes" } else { NAME_RULE }
+}
 
 fn is_name(text: &str, longest: usize, dots: bool) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

@@ -99,7 +99,8 @@ impl<'o> References<'o> {
         let invalid = |message| Unresolved { is_missing: false, message };
         let label = format!("Secret `{namespace}/{}`", shown(name));
         let object = self.secrets.get(&(namespace, name.as_str())).ok_or_else(|| missing(format!("there is no {label}")))?;
-        let place = place_of(object, &["data", key]);
+        let has_plain = object.raw.get("stringData").and_then(|data| data.get(key)).is_some();
+        let place = place_of(object, &[if has_plain { "stringData" } else { "data" }, key]);
         let secret = Secret::deserialize(&*object.raw).map_err(|_| invalid(format!("{label}{place} cannot be read: its values must be text")))?;
         if secret.secret_type.as_deref() != Some(CALLBACK_KEY_TYPE) {
             let place = place_of(object, &["type"]);

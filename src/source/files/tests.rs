@@ -94,7 +94,7 @@ fn identities_that_cannot_be_read_are_errors() {
         (head.to_owned(), "`metadata` with a `name` is missing"),
         (format!("{head}metadata: {{namespace: x}}\n"), "`metadata.name` is missing"),
         (format!("{head}metadata: {{name: Big}}\n"), "`Big` is no name"),
-        (format!("{head}metadata: {{name: 12}}\n"), "`12` is no name"),
+        (format!("{head}metadata: {{name: 12}}\n"), "`12` is no name: it is a number; put it in quotes"),
         (format!("{head}metadata: {{name: a, namespace: null}}\n"), "`null` is no namespace"),
         (format!("{head}metadata: {{name: a, namespace: a.b}}\n"), "`a.b` is no namespace"),
         (grant("a").replace("{name: a}", "{name: a, namespace: b}"), "a `HostGrant` has no namespace"),

@@ -1,6 +1,6 @@
 //! From YAML as people write it to what is in force and what is said about it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice, reason = "tests")]
 
 use std::fs;
 
@@ -16,7 +16,12 @@ use super::{
 };
 
 mod bad_policies;
+mod cluster;
+mod going_live;
 mod good_policies;
+mod order;
+mod ownership;
+mod references;
 
 /// A policy with everything in it that is supported, and what it refers to.
 const POLICY: &str = r#"
