@@ -14,7 +14,6 @@
 //! | [`cli`] | one file per command; wires everything together |
 //! | [`settings`] | flags, environment and settings file, one name for each |
 //! | [`source`] | a folder of YAML → objects with positions; live reload |
-//! | [`ranges`] | the built-in source ranges |
 //! | [`keys`] | the guarded fetch, and one keeper task per key set |
 //! | [`reuse`] | tokens that were seen before |
 //! | [`check`] | the async shell around `decide`: deadline, overload, counting |
@@ -33,7 +32,6 @@ pub mod clock;
 pub mod issuer;
 pub mod keys;
 pub mod listen;
-pub mod ranges;
 pub mod ready;
 pub mod reuse;
 pub mod settings;

@@ -14,7 +14,7 @@ fn fingerprint(compiled: &Compiled) -> BTreeMap<&'static str, Vec<String>> {
         ("pinnable", sorted(parts.pinnable.iter().map(|policy| format!("{policy:?}")).collect())),
         ("fallbacks", sorted(parts.fallbacks.iter().map(|policy| format!("{policy:?}")).collect())),
         ("floors", sorted(parts.floors.iter().map(|floor| format!("{floor:?}")).collect())),
-        ("unreadable", sorted(parts.unreadable.iter().map(|id| id.to_string()).collect())),
+        ("unreadable", sorted(parts.unreadable.iter().map(ToString::to_string).collect())),
         ("hash", vec![parts.config_hash.to_string()]),
         ("key sets", compiled.key_sets.iter().map(ToString::to_string).collect()),
         ("reports", compiled.reports.iter().map(|report| format!("{} {:?}", report.object, report.findings)).collect()),
