@@ -76,25 +76,34 @@ pub(super) fn check_api_key(request: &Request<'_>, rule: &ApiKeyRule) -> Result<
 /// not see another key than we do, so whatever reads as `name` that way is ambiguous. `+` stays a plus.
 fn find_parameter<'q>(query: &'q [u8], name: &str) -> Parameter<'q> {
     let mut found = Parameter::Absent;
-    for parameter in query.split(|byte| *byte == b'&') {
-        let has_semicolon = parameter.contains(&b';');
-        for piece in parameter.split(|byte| *byte == b';') {
-            let (spelled, value) = split_parameter(piece);
-            if !reads_as(spelled, name) {
-                continue;
-            }
-            if has_semicolon || spelled != name.as_bytes() || found != Parameter::Absent {
+    let mut rest = Some(query);
+    while let Some(text) = rest {
+        let (parameter, others) = split_at_byte(text, b'&');
+        rest = others;
+        if memchr::memchr(b';', parameter).is_some() {
+            if parameter.split(|byte| *byte == b';').any(|piece| reads_as(split_at_byte(piece, b'=').0, name)) {
                 return Parameter::Ambiguous;
             }
-            found = Parameter::One(if value.contains(&b'%') { Cow::Owned(percent_decode(value)) } else { Cow::Borrowed(value) });
+            continue;
+        }
+        let (spelled, value) = split_at_byte(parameter, b'=');
+        if reads_as(spelled, name) {
+            if spelled != name.as_bytes() || found != Parameter::Absent {
+                return Parameter::Ambiguous;
+            }
+            let value = value.unwrap_or_default();
+            found = Parameter::One(if memchr::memchr(b'%', value).is_some() { Cow::Owned(percent_decode(value)) } else { Cow::Borrowed(value) });
         }
     }
     found
 }
 
-fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
-    let mut parts = parameter.splitn(2, |byte| *byte == b'=');
-    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+/// What stands before the first `byte`, and what stands after it, if it is there.
+fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(byte, text).and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
 }
 
 /// Whether `spelled` is `name` once decoded and case-folded.

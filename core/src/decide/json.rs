@@ -15,12 +15,15 @@ pub(super) struct Scanner<'j> {
     text: &'j str,
     at: usize,
     depth: usize,
+    /// There are control characters in the text: white space between tokens, or an error within strings.
+    has_controls: bool,
 }
 
 impl<'j> Scanner<'j> {
     /// Reads `text` as one object and nothing after it. `member` is called with each name and must read its value from the scanner.
     pub(super) fn read_object(text: &'j str, member: impl FnMut(&'j str, &mut Self) -> Option<()>) -> Option<()> {
-        let mut scanner = Self { text, at: 0, depth: 0 };
+        let has_controls = text.bytes().fold(false, |found, byte| found | (byte < 0x20));
+        let mut scanner = Self { text, at: 0, depth: 0, has_controls };
         scanner.space();
         scanner.object(member)?;
         scanner.space();
@@ -57,6 +60,10 @@ impl<'j> Scanner<'j> {
         self.take(b'-');
         if !self.take(b'0') {
             self.digits()?;
+        }
+        let is_whole = !matches!(self.peek(), Some(b'.' | b'e' | b'E'));
+        if is_whole && let Some(whole) = self.text.get(start..self.at).and_then(small_whole_number) {
+            return Some(whole);
         }
         if self.take(b'.') {
             self.digits()?;
@@ -126,27 +133,23 @@ impl<'j> Scanner<'j> {
         self.expect(b'"')?;
         let start = self.at;
         let mut has_escapes = false;
-        let rest = self.text.as_bytes().get(start..)?;
-        let mut bytes = rest.iter().enumerate();
-        while let Some((offset, byte)) = bytes.next() {
-            match byte {
-                b'"' => {
-                    self.at = start + offset + 1;
-                    return Some((start, has_escapes));
-                }
-                b'\\' => {
-                    has_escapes = true;
-                    // What follows is judged by `string`; where the value is skipped it must still be an escape.
-                    let (_, escaped) = bytes.next()?;
-                    if !is_escape(*escaped, rest.get(offset + 2..)?) {
-                        return None;
-                    }
-                }
-                0..=0x1f => return None,
-                _ => {}
+        let bytes = self.text.as_bytes();
+        loop {
+            let rest = bytes.get(self.at..)?;
+            let stop = memchr::memchr2(b'"', b'\\', rest)?;
+            self.at += stop + 1;
+            if rest.get(stop) == Some(&b'"') {
+                break;
             }
+            has_escapes = true;
+            // What the escape stands for is `string`'s business; where the value is skipped it must still be an escape.
+            if !is_escape(*bytes.get(self.at)?, bytes.get(self.at + 1..)?) {
+                return None;
+            }
+            self.at += 1;
         }
-        None
+        let has_controls = self.has_controls && bytes.get(start..self.at)?.iter().any(|byte| *byte < 0x20);
+        (!has_controls).then_some((start, has_escapes))
     }
 
     fn word(&mut self, word: &str) -> Option<()> {
@@ -182,6 +185,17 @@ impl<'j> Scanner<'j> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
+}
+
+/// The common case of a number, such as every date: so few digits that a double holds them exactly, and no sign.
+fn small_whole_number(digits: &str) -> Option<f64> {
+    const MOST_DIGITS: usize = 15;
+    if digits.len() > MOST_DIGITS || digits.starts_with('-') {
+        return None;
+    }
+    let value = digits.bytes().fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+    #[allow(clippy::cast_precision_loss, reason = "15 digits are below 2^53")]
+    Some(value as f64)
 }
 
 /// Whether `escaped`, after a backslash and before `rest`, is an escape of RFC 8259 section 7.
@@ -226,6 +240,8 @@ impl<'j> Names<'j> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
+
     use proptest::prelude::*;
     use serde_json::Value;
 

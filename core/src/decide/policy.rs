@@ -340,13 +340,22 @@ impl Audiences {
 /// The number that a GUID in its 8-4-4-4-12 form stands for; `None` for any other text.
 #[must_use]
 pub fn parse_guid(text: &str) -> Option<u128> {
-    if text.len() != 36 {
+    const GROUPS: [std::ops::Range<usize>; 5] = [0..8, 9..13, 14..18, 19..23, 24..36];
+    let bytes: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    if [bytes.get(8), bytes.get(13), bytes.get(18), bytes.get(23)] != [Some(&b'-'); 4] {
         return None;
     }
-    text.bytes().enumerate().try_fold(0, |guid: u128, (at, byte)| match at {
-        8 | 13 | 18 | 23 => (byte == b'-').then_some(guid),
-        _ => char::from(byte).to_digit(16).map(|digit| guid << 4 | u128::from(digit)),
-    })
+    let mut guid: u128 = 0;
+    for group in GROUPS {
+        let digits = bytes.get(group)?;
+        guid = guid << (4 * digits.len()) | u128::from(parse_hex(digits)?);
+    }
+    Some(guid)
+}
+
+/// The number that at most 16 hexadecimal digits stand for.
+fn parse_hex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |number: u64, digit| Some(number << 4 | u64::from(char::from(*digit).to_digit(16)?)))
 }
 
 /// What is done to the upstream request on allow.

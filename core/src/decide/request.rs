@@ -226,10 +226,9 @@ impl<'a> Host<'a> {
         let authority = std::str::from_utf8(authority).ok()?;
         let name = strip_port(authority)?;
         let name = if name.starts_with('[') { name } else { name.strip_suffix('.').unwrap_or(name) };
-        let sound = if let Some(literal) = name.strip_prefix('[') {
-            literal.strip_suffix(']').is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok())
-        } else {
-            name.len() <= MAX_HOST && name.split('.').all(is_label)
+        let sound = match name.strip_prefix('[') {
+            Some(literal) => literal.strip_suffix(']').is_some_and(|literal| literal.parse::<std::net::Ipv6Addr>().is_ok()),
+            None => name.len() <= MAX_HOST && has_sound_labels(name),
         };
         sound.then(|| Self(fold(name)))
     }
@@ -243,15 +242,27 @@ impl<'a> Host<'a> {
 
 /// Cuts off `:port`. `None` for an empty or non-numeric port.
 fn strip_port(authority: &str) -> Option<&str> {
-    let after_literal = authority.rfind(']').map_or(0, |end| end + 1);
-    let Some(colon) = authority.get(after_literal..)?.find(':') else { return Some(authority) };
+    let after_literal = memchr::memrchr(b']', authority.as_bytes()).map_or(0, |end| end + 1);
+    let Some(colon) = memchr::memchr(b':', authority.as_bytes().get(after_literal..)?) else { return Some(authority) };
     let (name, port) = authority.split_at_checked(after_literal + colon)?;
     let port = port.strip_prefix(':')?;
     (!port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
-fn is_label(label: &str) -> bool {
-    !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+/// Labels of 1 to 63 letters, digits, `-` and `_`, separated by dots.
+fn has_sound_labels(name: &str) -> bool {
+    let mut length = 0;
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => length += 1,
+            b'.' if length > 0 => length = 0,
+            _ => return false,
+        }
+        if length > 63 {
+            return false;
+        }
+    }
+    length > 0
 }
 
 /// ASCII lower case, without a copy where nothing changes.
@@ -275,10 +286,12 @@ impl<'a> Target<'a> {
             Some(b'/') | None => target,
             Some(_) => strip_origin(target, host)?,
         };
-        let mut parts = target.splitn(2, |byte| *byte == b'?');
-        let path = parts.next().unwrap_or_default();
-        let query = parts.next();
-        if query.is_some_and(|query| query.iter().any(|byte| *byte == b'#' || *byte < 0x20 || *byte == 0x7f)) {
+        let (path, query) = match memchr::memchr(b'?', target) {
+            Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
+            None => (target, None),
+        };
+        let is_unsound = |query: &[u8]| query.iter().fold(false, |found, byte| found | (*byte == b'#') | (*byte < 0x20) | (*byte == 0x7f));
+        if query.is_some_and(is_unsound) {
             return Ok(Self { path: Err("a `#` or a control character in the query"), query });
         }
         Ok(Self { path: Path::parse(path), query })
@@ -316,31 +329,32 @@ impl<'a> Path<'a> {
         if !text.starts_with('/') {
             return Err("a path that does not start with `/`");
         }
-        let mut bytes = path.iter().copied().enumerate();
-        let mut encoded_utf8 = false;
-        while let Some((at, byte)) = bytes.next() {
+        let mut is_encoded_beyond_ascii = false;
+        let mut rest = path;
+        while let [byte, after @ ..] = rest {
+            rest = after;
             match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {}
+                b'/' => check_segment(after)?,
                 b'\\' => return Err("a backslash"),
                 b';' => return Err("a `;`"),
                 b'#' => return Err("a `#`"),
-                b'/' if path.get(at + 1) == Some(&b'/') => return Err("an empty segment (`//`)"),
-                b'/' if is_dot_segment(path.get(at + 1..).unwrap_or_default()) => return Err("a dot segment"),
                 0..=0x20 | 0x7f => return Err("a control character or a space"),
                 b'%' => {
-                    let decoded = decode_pair(path.get(at + 1..).unwrap_or_default()).ok_or("a `%` without two hexadecimal digits")?;
-                    check_encoded(decoded, path.get(at + 3..).unwrap_or_default())?;
-                    encoded_utf8 |= decoded >= 0x80;
-                    bytes.nth(1);
+                    let decoded = decode_pair(after).ok_or("a `%` without two hexadecimal digits")?;
+                    rest = after.get(2..).unwrap_or_default();
+                    check_encoded(decoded, rest)?;
+                    is_encoded_beyond_ascii |= decoded >= 0x80;
                 }
                 _ => {}
             }
         }
-        if encoded_utf8 {
+        if is_encoded_beyond_ascii {
             let decoded = String::from_utf8(percent_decode(path)).map_err(|_| "encoded bytes that are not UTF-8")?;
             if decoded.chars().any(char::is_control) {
                 return Err("an encoded control character");
             }
-        } else if text.chars().any(char::is_control) {
+        } else if !text.is_ascii() && text.chars().any(char::is_control) {
             return Err("a control character or a space");
         }
         Ok(Self { text, folded: fold(text) })
@@ -359,10 +373,13 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Whether what follows a `/` is a `.` or `..` segment.
-fn is_dot_segment(rest: &[u8]) -> bool {
-    let segment = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
-    segment == b"." || segment == b".."
+/// Refuses an empty segment and a dot segment, at the beginning of what follows a `/`.
+fn check_segment(after: &[u8]) -> Result<(), &'static str> {
+    match after {
+        [b'/', ..] => Err("an empty segment (`//`)"),
+        [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..] => Err("a dot segment"),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses an encoding of anything that upstreams decode before or after they route.
