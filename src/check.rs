@@ -21,7 +21,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use ringfence_core::decide::{
-    self, Decided, KeyRing, KeySetId, NoTrace, PendingAllow, PolicySet, RawRequest, Reason, Request, Verdict, WantedKey, Wire,
+    self, Decided, KeyRing, KeySetId, NoTrace, PendingAllow, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Verdict, WantedKey, Wire,
 };
 
 use crate::{
@@ -160,6 +160,10 @@ impl Checker {
 
     async fn commit(&self, pending: PendingAllow) -> Verdict {
         let answer = self.reuse.commit(pending.claim(), self.clock.now().effective_ms).await;
+        match answer {
+            ReuseAnswer::Full | ReuseAnswer::Unknown => self.telemetry.metrics().token_unremembered(&pending.claim().policy),
+            ReuseAnswer::First | ReuseAnswer::Reused => {}
+        }
         pending.resolve(answer)
     }
 }

@@ -15,6 +15,7 @@ use ringfence_core::decide::{
 use super::*;
 use crate::{
     clock::ManualClock,
+    reuse::{Limits, MemoryStore},
     telemetry::{DecisionLog, Metrics},
 };
 
@@ -120,6 +121,10 @@ struct World {
 }
 
 fn world(policies: PolicySet, keys: Arc<ScriptedKeys>, max_in_flight: usize) -> World {
+    world_with(policies, keys, max_in_flight, MemoryStore::default())
+}
+
+fn world_with(policies: PolicySet, keys: Arc<ScriptedKeys>, max_in_flight: usize, store: MemoryStore) -> World {
     let metrics = Arc::new(Metrics::new().unwrap());
     metrics.configured(&policies, &[]);
     let (clock, hand) = Clock::manual(NOW);
@@ -127,7 +132,7 @@ fn world(policies: PolicySet, keys: Arc<ScriptedKeys>, max_in_flight: usize) -> 
     let checker = Checker::new(CheckerParts {
         policies: Arc::new(ArcSwap::from_pointee(policies)),
         keys,
-        reuse: Arc::new(ReuseStore::Memory(crate::reuse::MemoryStore::default())),
+        reuse: Arc::new(ReuseStore::Memory(store)),
         clock,
         telemetry,
         max_in_flight,
@@ -281,6 +286,18 @@ async fn reuse_is_counted_or_refused() {
         assert_eq!(world.metric(reused), None);
         assert_eq!(world.checker.check(&raw(HOST, &token), None).await.denied(), second);
         assert_eq!(world.metric(reused), Some(1.0));
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_is_counted_and_lets_nothing_by_where_reuse_is_denied() {
+    let issuer = Issuer::new();
+    let token = issuer.token();
+    for (mode, expected) in [(ReuseMode::Observe, None), (ReuseMode::Deny, Some(Reason::Overloaded))] {
+        let full = MemoryStore::new(Limits { total: 0, per_policy: 0 });
+        let world = world_with(issuer.policies(mode), ScriptedKeys::new(issuer.ring("k1"), None), 8, full);
+        assert_eq!(world.checker.check(&raw(HOST, &token), None).await.denied(), expected);
+        assert_eq!(world.metric(r#"ringfence_token_reuse_unremembered_total{policy="contoso/center"}"#), Some(1.0));
     }
 }
 

@@ -16,6 +16,8 @@ use crate::clock::TOLERATED_STEP;
 
 /// A power of two, so that a shard is chosen by a mask.
 const SHARDS: usize = 64;
+/// Entries are forgotten by spans of so many seconds: a list for each second would cost more than what is in it.
+const SPAN_SECONDS: i64 = 16;
 /// Expired entries taken out by each commit: more than the one it may add, so that a shard never lags behind.
 const PURGED_PER_COMMIT: usize = 4;
 /// Quotas of policies that remember nothing any more are dropped beyond this number of them.
@@ -70,7 +72,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Shard {
     entries: HashMap<Key, Entry, BuildHasherDefault<DigestHasher>>,
-    /// Keys by the second in which they may be forgotten.
+    /// Keys by the span of time after which they may be forgotten.
     expiries: BTreeMap<u32, Vec<Key>>,
 }
 
@@ -142,7 +144,7 @@ impl MemoryStore {
         if !self.reserve(&quota) {
             return ReuseAnswer::Full;
         }
-        shard.expiries.entry(forget_second(claim.expires_ms)).or_default().push(key);
+        shard.expiries.entry(last_span(claim.expires_ms)).or_default().push(key);
         shard.entries.insert(key, Entry { quota, request_id });
         ReuseAnswer::First
     }
@@ -163,7 +165,7 @@ impl MemoryStore {
 
     /// Takes a few entries out whose tokens have expired for good.
     fn purge(&self, shard: &mut Shard, now_ms: i64) {
-        let now = second(now_ms);
+        let now = span(now_ms);
         for _ in 0..PURGED_PER_COMMIT {
             let Some(mut oldest) = shard.expiries.first_entry().filter(|oldest| *oldest.key() < now) else { return };
             let Some(key) = oldest.get_mut().pop() else {
@@ -191,14 +193,14 @@ impl MemoryStore {
     }
 }
 
-/// The second after which an entry is forgotten: the effective time may still fall back by the tolerated step, and a token that has expired
-/// then becomes good again.
-fn forget_second(expires_ms: i64) -> u32 {
-    second(expires_ms.saturating_add(999)).saturating_add(u32::try_from(TOLERATED_STEP.as_secs()).unwrap_or(u32::MAX))
+/// The span after which an entry is forgotten: the effective time may still fall back by the tolerated step, and a token that has expired then
+/// becomes good again.
+fn last_span(expires_ms: i64) -> u32 {
+    span(expires_ms.saturating_add(i64::try_from(TOLERATED_STEP.as_millis()).unwrap_or(i64::MAX)))
 }
 
-fn second(ms: i64) -> u32 {
-    u32::try_from(ms.max(0) / 1_000).unwrap_or(u32::MAX)
+fn span(ms: i64) -> u32 {
+    u32::try_from(ms.max(0) / (SPAN_SECONDS * 1_000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -253,7 +255,7 @@ mod tests {
         let first = claim(&policy, 1, None);
         assert_eq!(store.commit(&first, NOW), ReuseAnswer::First);
         assert_eq!(store.commit(&first, first.expires_ms + MINUTE), ReuseAnswer::Reused);
-        assert_eq!(store.commit(&first, first.expires_ms + MINUTE + 2_000), ReuseAnswer::First);
+        assert_eq!(store.commit(&first, first.expires_ms + MINUTE + SPAN_SECONDS * 1_000), ReuseAnswer::First);
     }
 
     #[test]

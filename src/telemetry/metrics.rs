@@ -17,7 +17,7 @@ use prometheus::{
 };
 use ringfence_core::{
     compile::{Report, Severity},
-    decide::{AllowReason, Decision, Floor, Mode, Policy, PolicySet, Rules, Verdict, Wire},
+    decide::{AllowReason, Decision, Floor, Mode, Policy, PolicyId, PolicySet, Rules, Verdict, Wire},
 };
 
 pub use prometheus::Error as MetricsError;
@@ -150,6 +150,11 @@ impl Metrics {
     #[must_use]
     pub const fn certificate_expiry(&self) -> &IntGaugeVec {
         &self.certificate_expiry
+    }
+
+    /// Counts a token of this policy that could not be remembered.
+    pub fn token_unremembered(&self, policy: &PolicyId) {
+        self.series.count_unremembered(policy);
     }
 
     /// Counts a line that the decision log left out.

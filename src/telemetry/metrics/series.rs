@@ -28,6 +28,7 @@ pub(super) struct Series {
     last_allowed: IntGaugeVec,
     reused: IntCounterVec,
     mismatched: IntCounterVec,
+    unremembered: IntCounterVec,
     /// The senders of each policy that has a label of its own.
     labelled: ArcSwap<HashMap<Box<str>, HashSet<Box<str>>>>,
     shards: [RwLock<HashMap<Key, Handle>>; SHARDS],
@@ -116,6 +117,12 @@ impl Series {
                 "Requests that were allowed from outside their sender's ranges, under `onMismatch: Observe`.",
                 &["policy", "sender"],
             )?,
+            unremembered: counters(
+                registry,
+                "ringfence_token_reuse_unremembered_total",
+                "Tokens that were not remembered, so that their reuse goes unseen: there was no room.",
+                &["policy"],
+            )?,
             labelled: ArcSwap::default(),
             shards: Default::default(),
             hasher: RandomState::new(),
@@ -141,6 +148,11 @@ impl Series {
         if about.source_mismatch {
             self.mismatched.with_label_values(&self.labels(verdict)).inc();
         }
+    }
+
+    /// Counts a token that was not remembered.
+    pub(super) fn count_unremembered(&self, policy: &PolicyId) {
+        self.unremembered.with_label_values(&[self.label(policy)]).inc();
     }
 
     /// Calls `act` with the handle of `key`, made from the verdict's labels if it is new.
@@ -207,6 +219,9 @@ impl Series {
             stays
         });
         drop(known);
+        for gone in self.labelled.load().keys().filter(|policy| !labelled.contains_key(*policy)) {
+            let _ = self.unremembered.remove_label_values(&[gone.as_ref()]);
+        }
         self.labelled.store(Arc::new(labelled));
         for shard in &self.shards {
             shard.write().unwrap_or_else(PoisonError::into_inner).clear();
