@@ -3,14 +3,15 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ringfence_core::{
     compile::Options,
-    decide::{KeySetId, KeySource, PolicySet, Rules, Unmatched},
+    decide::{KeySetId, KeySource, PolicySet, Rules},
 };
 
 use crate::{
     keys::FetchRules,
+    settings::{HostOwnership, UnmatchedAnswer},
     source::{Configuration, files::FolderSource},
 };
 
@@ -22,10 +23,10 @@ pub struct PolicyFolder {
     config: PathBuf,
     /// What to answer where no policy matches
     #[arg(long, value_enum, default_value = "deny", value_name = "ANSWER", env = "RINGFENCE_UNMATCHED", help_heading = "Policies")]
-    unmatched: UnmatchedName,
+    unmatched: UnmatchedAnswer,
     /// Whether HostGrants say which namespace may speak for which host
     #[arg(long, value_enum, default_value = "off", value_name = "MODE", env = "RINGFENCE_HOST_OWNERSHIP", help_heading = "Policies")]
-    host_ownership: OwnershipName,
+    host_ownership: HostOwnership,
     /// Namespace of the Secrets and ConfigMaps that cluster-scoped resources name
     #[arg(long, default_value = "ringfence", value_name = "NAMESPACE", env = "RINGFENCE_RESOURCE_NAMESPACE", help_heading = "Policies")]
     resource_namespace: String,
@@ -35,19 +36,6 @@ pub struct PolicyFolder {
     /// Fetch keys from private and loopback addresses, too
     #[arg(long, env = "RINGFENCE_ALLOW_PRIVATE_ISSUERS", help_heading = "Keys")]
     allow_private_issuers: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum UnmatchedName {
-    Deny,
-    Unavailable,
-    Allow,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OwnershipName {
-    Off,
-    Granted,
 }
 
 impl PolicyFolder {
@@ -61,12 +49,8 @@ impl PolicyFolder {
             Err(errors) => bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         };
         let options = Options {
-            unmatched: match self.unmatched {
-                UnmatchedName::Deny => Unmatched::Deny,
-                UnmatchedName::Unavailable => Unmatched::Unavailable,
-                UnmatchedName::Allow => Unmatched::Allow,
-            },
-            hosts_are_granted: self.host_ownership == OwnershipName::Granted,
+            unmatched: self.unmatched.into(),
+            hosts_are_granted: self.host_ownership.is_granted(),
             resource_namespace: self.resource_namespace.as_str().into(),
             issuer_origins: None,
             insecure_http_issuers: self.insecure_http_issuers,

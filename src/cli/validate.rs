@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf};
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ringfence_core::{
     api::{Kind, Location},
     compile::{Compiled, Finding, Options, Severity, compile},
@@ -14,9 +14,12 @@ use super::{
     Outcome,
     output::{Format, Output, OutputFormat, Tone},
 };
-use crate::source::{
-    SourceError,
-    files::{Folder, FolderSource},
+use crate::{
+    settings::HostOwnership,
+    source::{
+        SourceError,
+        files::{Folder, FolderSource},
+    },
 };
 
 /// Check a folder of policies, and print everything that is wrong with it
@@ -42,14 +45,6 @@ pub struct Validate {
     insecure_http_issuers: bool,
     #[command(flatten)]
     output: OutputFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum HostOwnership {
-    /// Every policy counts.
-    Off,
-    /// Only policies whose namespace a HostGrant names.
-    Granted,
 }
 
 impl Validate {
@@ -84,7 +79,7 @@ impl Validate {
     fn options(&self) -> Options {
         let origins = &self.issuer_origins;
         Options {
-            hosts_are_granted: self.host_ownership == HostOwnership::Granted,
+            hosts_are_granted: self.host_ownership.is_granted(),
             resource_namespace: self.resource_namespace.as_str().into(),
             issuer_origins: (!origins.is_empty()).then(|| origins.iter().map(|origin| origin.as_str().into()).collect()),
             insecure_http_issuers: self.insecure_http_issuers,

@@ -15,7 +15,7 @@ mod nearest;
 mod tests;
 mod values;
 
-pub use flags::{IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicySettings, Settings};
+pub use flags::{HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicySettings, Settings, UnmatchedAnswer};
 
 use std::{
     ffi::OsString,
