@@ -1,0 +1,19 @@
+//! Tests of the real program as a process of its own. Those with a real Envoy and nginx need the feature `real-proxies` and what
+//! `tests/run.sh` installs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod architecture;
+mod docs;
+mod program;
+#[cfg(feature = "real-proxies")]
+mod proxied;
+mod support;

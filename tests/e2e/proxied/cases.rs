@@ -1,0 +1,319 @@
+//! The table: requests, and what must become of them.
+
+use ringfence::issuer::{Broken, Issuer, TokenSpec};
+use ringfence_core::decide::Reason;
+use serde_json::json;
+
+use crate::support::{
+    http::Ask,
+    policies::{AUDIENCE, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE},
+    proxies::Kind,
+    websocket::handshake,
+};
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The application answers it.
+    Allowed,
+    /// The application answers it, and it is counted that it would have been refused.
+    Shadowed(Reason),
+    /// Ringfence refuses it, or cannot decide.
+    Refused(Reason),
+    /// The proxy answers with this status and never asks.
+    Proxy(u16),
+}
+
+/// One request and what must become of it.
+pub struct Case {
+    /// What it is about.
+    pub name: String,
+    /// The request.
+    pub ask: Ask,
+    /// The target that the application sees, if it is another than the client sent.
+    pub upstream_target: Option<String>,
+    /// Headers as the application must see them, aliases included.
+    pub upstream_headers: Vec<(&'static str, Vec<String>)>,
+    outcome: Outcome,
+    exceptions: Vec<(Kind, Outcome)>,
+}
+
+impl Case {
+    /// What must become of it through this proxy.
+    pub fn outcome(&self, kind: Kind) -> Outcome {
+        self.exceptions.iter().find(|(exception, _)| *exception == kind).map_or(self.outcome, |(_, outcome)| *outcome)
+    }
+
+    /// Through these proxies something else becomes of it.
+    fn but(mut self, kinds: &[Kind], outcome: Outcome) -> Self {
+        self.exceptions.extend(kinds.iter().map(|kind| (*kind, outcome)));
+        self
+    }
+
+    fn upstream_target(mut self, target: &str) -> Self {
+        self.upstream_target = Some(target.to_owned());
+        self
+    }
+
+    fn upstream_header(mut self, name: &'static str, values: &[&str]) -> Self {
+        self.upstream_headers.push((name, values.iter().map(|value| (*value).to_owned()).collect()));
+        self
+    }
+}
+
+const ENVOY: &[Kind] = &[Kind::EnvoyGrpc, Kind::EnvoyGrpcMap, Kind::EnvoyHttp];
+const NGINX: &[Kind] = &[Kind::Nginx];
+
+/// A callback as ACS sends one, without its token.
+fn webhook(target: &str) -> Ask {
+    let event = json!([{"specversion": "1.0", "id": "1", "source": "calling/callConnections/1", "type": "Microsoft.Communication.CallConnected", "data": {"callConnectionId": "1"}}]);
+    Ask::new("POST", target).header("Host", HOST).header("Content-Type", "application/cloudevents-batch+json; charset=utf-8").body(event.to_string())
+}
+
+/// `webhook` to the usual place with the usual key.
+fn keyed_webhook() -> Ask {
+    webhook(&format!("/api/callbacks/1?key={KEY}"))
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+fn case(name: impl Into<String>, ask: Ask, outcome: Outcome) -> Case {
+    Case { name: name.into(), ask, upstream_target: None, upstream_headers: Vec::new(), outcome, exceptions: Vec::new() }
+}
+
+fn allowed(name: &str, ask: Ask) -> Case {
+    case(name, ask, Outcome::Allowed)
+}
+
+fn refused(name: impl Into<String>, reason: Reason, ask: Ask) -> Case {
+    case(name, ask, Outcome::Refused(reason))
+}
+
+/// Why a reason is not in the table; `None` = it is.
+pub fn unreachable(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::PinMismatch => Some("needs a pinned route: proxied/pins.rs"),
+        Reason::KeyPending => Some("needs an exhausted budget of key fetches: proxied/keys.rs"),
+        Reason::SourceUnknown => Some("needs a client without an address: proxied/sources.rs"),
+        Reason::HandshakeInvalid | Reason::BodyUnavailable => Some("Event Grid only, which is not supported yet"),
+        Reason::UrlSignatureInvalid | Reason::UrlExpired => Some("signed URLs only, which are not supported yet"),
+        Reason::ReuseUnknown => Some("needs a shared reuse store, which is not supported yet"),
+        Reason::ClockUnsettled => Some("needs a clock that steps back: tests of src/check"),
+        Reason::DeadlineExceeded | Reason::Overloaded | Reason::Internal => Some("needs a fault: tests of src/check and src/listen"),
+        _ => None,
+    }
+}
+
+/// The whole table; tokens are fresh.
+pub fn cases(issuer: &Issuer) -> Vec<Case> {
+    let token = || issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
+    let good = |ask: Ask| ask.header("Authorization", bearer(&token()));
+    [
+        genuine(issuer, &good),
+        spoofed(&good),
+        tokens(issuer),
+        keys(&good),
+        places(&good),
+        paths(&good),
+        hosts(&token),
+        limits(&good),
+        others(issuer, &token),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn genuine(issuer: &Issuer, good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
+    let with_audience = |audience: &str| {
+        let token = issuer.mint(&TokenSpec::callback(audience)).unwrap();
+        keyed_webhook().header("Authorization", bearer(&token))
+    };
+    let token = issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
+    vec![
+        allowed("a webhook", good(keyed_webhook())).upstream_target("/api/callbacks/1").upstream_header("x-acs-audience", &[AUDIENCE]),
+        allowed("the older key", good(webhook(&format!("/api/callbacks?key={PREVIOUS_KEY}")))).upstream_target("/api/callbacks"),
+        allowed("an audience from a ConfigMap", with_audience(SECOND_AUDIENCE))
+            .upstream_target("/api/callbacks/1")
+            .upstream_header("x-acs-audience", &[SECOND_AUDIENCE]),
+        allowed("an audience in upper case", with_audience(&AUDIENCE.to_uppercase())).upstream_target("/api/callbacks/1"),
+        allowed("the rest of the query stays as it is", good(webhook(&format!("/api/callbacks?b=%20%26+2&key={KEY}&a=1&b=3"))))
+            .upstream_target("/api/callbacks?b=%20%26+2&a=1&b=3"),
+        allowed("a scheme in lower case", keyed_webhook().header("Authorization", format!("bearer {token}"))).upstream_target("/api/callbacks/1"),
+    ]
+}
+
+fn spoofed(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
+    let survive = |name: &str, headers: &[(&str, &str)]| {
+        let ask = headers.iter().fold(keyed_webhook(), |ask, (name, value)| ask.header(name, *value));
+        allowed(name, good(ask)).upstream_target("/api/callbacks/1").upstream_header("x-acs-audience", &[AUDIENCE])
+    };
+    vec![
+        survive("a spoofed identity header", &[("X-Acs-Audience", "evil")]),
+        survive("two spoofed identity headers", &[("x-acs-audience", "evil"), ("X-ACS-AUDIENCE", "worse")]),
+        survive("a spoofed identity header with underscores", &[("X_Acs_Audience", "evil"), ("x-acs_audience", "worse")]),
+        refused("a spoofed client address", Reason::SourceDenied, {
+            let lies = ["X-Forwarded-For", "X-Real-IP", "X-Envoy-External-Address", "X-Ringfence-Client-Address", "Forwarded"];
+            good(lies.iter().fold(keyed_webhook().from([127, 0, 0, 2]), |ask, header| ask.header(header, "127.0.0.1")))
+        }),
+        allowed(
+            "identity headers without an identity are removed",
+            Ask::new("POST", "/keyed")
+                .header("Host", HOST)
+                .header("X-Callback-Key", KEY)
+                .header("X-Acs-Audience", "evil")
+                .header("x_acs_audience", "evil"),
+        )
+        .upstream_header("x-acs-audience", &[])
+        .but(&[Kind::EnvoyHttp], Outcome::Refused(Reason::ApiKeyMissing)),
+    ]
+}
+
+fn tokens(issuer: &Issuer) -> Vec<Case> {
+    // Once: each unknown key may cost one fetch of the keys, and there is a budget.
+    let broken = Broken::ALL.iter().map(|broken| {
+        let token = issuer.mint(&TokenSpec::callback(AUDIENCE).broken(*broken)).unwrap();
+        refused(format!("a token: {broken}"), broken.reason(), keyed_webhook().header("Authorization", bearer(&token)))
+    });
+    let with = |name: &str, reason: Reason, value: &[u8]| refused(name, reason, keyed_webhook().header("Authorization", value));
+    let token = issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
+    let twice = keyed_webhook().header("Authorization", bearer(&token)).header("Authorization", bearer(&token));
+    broken
+        .chain([
+            refused("no token", Reason::TokenMissing, keyed_webhook()),
+            with("another scheme", Reason::TokenMissing, b"Basic dXNlcjpwYXNz"),
+            with("no token after the scheme", Reason::TokenMalformed, b"Bearer x"),
+            with("two spaces", Reason::TokenMalformed, format!("Bearer  {token}").as_bytes()),
+            with("bytes that are no text", Reason::TokenMalformed, &[b"Bearer ", token.as_bytes(), b"\xff"].concat()),
+            refused("two tokens", Reason::DuplicateCredential, twice).but(NGINX, Outcome::Proxy(400)),
+        ])
+        .collect()
+}
+
+fn keys(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
+    let with = |name: &str, reason: Reason, query: &str| refused(name, reason, good(webhook(&format!("/api/callbacks{query}"))));
+    vec![
+        with("no key", Reason::ApiKeyMissing, ""),
+        with("another key", Reason::ApiKeyInvalid, "?key=wrong-key-0123456789"),
+        with("an empty key", Reason::ApiKeyInvalid, "?key="),
+        with("two keys", Reason::DuplicateCredential, &format!("?key={KEY}&key={KEY}")),
+        with("a key in another case", Reason::DuplicateCredential, &format!("?key={KEY}&KEY=x")),
+        with("an encoded key name", Reason::DuplicateCredential, &format!("?k%65y={KEY}")),
+        with("a key after a semicolon", Reason::DuplicateCredential, &format!("?a=b;key={KEY}")),
+    ]
+}
+
+fn places(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
+    let at = |method: &str, target: &str| Ask::new(method, target).header("Host", HOST);
+    vec![
+        refused("another address", Reason::SourceDenied, good(keyed_webhook().from([127, 0, 0, 2]))),
+        refused("another method", Reason::MethodDenied, good(at("PUT", &format!("/api/callbacks?key={KEY}")))),
+        refused("a request without a policy", Reason::NoPolicy, good(at("POST", "/elsewhere"))),
+        refused("half a segment", Reason::NoPolicy, good(at("POST", &format!("/api/callbacksandmore?key={KEY}")))),
+        refused("another host", Reason::NoPolicy, good(Ask::new("POST", "/api/callbacks").header("Host", "fabrikam.com"))),
+        refused("a plain GET where a WebSocket belongs", Reason::UpgradeRequired, good(at("GET", "/media"))),
+        refused("a POST where a WebSocket belongs", Reason::MethodDenied, good(at("POST", "/media"))),
+        refused("an upgrade where a webhook belongs", Reason::MethodDenied, good(handshake(at("GET", &format!("/api/callbacks?key={KEY}"))))),
+    ]
+}
+
+fn paths(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
+    let at = |path: &str| good(webhook(&format!("{path}?key={KEY}")));
+    let tricks = [
+        "/API/callbacks",
+        "/%61pi/callbacks",
+        "//api/callbacks",
+        "/api//callbacks",
+        "/..;/api/callbacks",
+        "/x/../api/callbacks",
+        "/./api/callbacks",
+        "/api/callbacks/..",
+        "/api/callbacks/%2e%2e/x",
+        "/api%2fcallbacks",
+        "/api%5ccallbacks",
+        "/api\\callbacks",
+        "/api/callbacks;x=1",
+        "/api/callbacks%3bx",
+        "/api/callbacks%00",
+        "/api/callbacks%252f",
+        "/api/callbacks%ff",
+        "/api/callbacks%",
+    ];
+    let tricks = tricks.iter().map(|path| refused(format!("the path {path}"), Reason::AmbiguousPath, at(path)));
+    let hidden = good(webhook(&format!("/api/callbacks?key={KEY}#/.end")));
+    tricks
+        .chain([
+            allowed("a path with an encoded space", at("/api/callbacks/a%20b")).upstream_target("/api/callbacks/a%20b"),
+            refused("a fragment that hides the end", Reason::AmbiguousPath, hidden).but(ENVOY, Outcome::Proxy(400)),
+        ])
+        .collect()
+}
+
+fn hosts(token: &dyn Fn() -> String) -> Vec<Case> {
+    let at = |hosts: &[&str]| {
+        let ask = Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Authorization", bearer(&token()));
+        hosts.iter().fold(ask, |ask, host| ask.header("Host", *host))
+    };
+    let same = |name: &str, host: &str| allowed(name, at(&[host])).upstream_target("/api/callbacks");
+    vec![
+        same("a host with a port", "callbacks.contoso.com:8443"),
+        same("a host with a trailing dot", "callbacks.contoso.com."),
+        same("a host in upper case", "CALLBACKS.Contoso.com"),
+        refused("two hosts", Reason::AmbiguousHost, at(&[HOST, "fabrikam.com"])).but(NGINX, Outcome::Proxy(400)),
+        refused("a host with a user", Reason::AmbiguousHost, at(&["x@callbacks.contoso.com"])),
+        refused("a host with an empty label", Reason::AmbiguousHost, at(&["callbacks..contoso.com"])),
+        refused("a list of hosts", Reason::AmbiguousHost, at(&["callbacks.contoso.com,fabrikam.com"])),
+        case("a host with a path", at(&["callbacks.contoso.com/x"]), Outcome::Proxy(400)),
+        case("no host", at(&[]), Outcome::Proxy(400)),
+    ]
+}
+
+fn limits(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
+    let long = |length: usize| format!("/api/callbacks?key={KEY}&x={}", "x".repeat(length));
+    vec![
+        refused("a target of 17 KiB", Reason::MalformedRequest, good(webhook(&long(17 * 1024)))).but(NGINX, Outcome::Proxy(414)),
+        // Envoy knows its methods.
+        refused("a method of 40 letters", Reason::MalformedRequest, Ask { method: "A".repeat(40), ..good(keyed_webhook()) })
+            .but(ENVOY, Outcome::Proxy(400)),
+    ]
+}
+
+fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
+    let at = |target: &str, token: &str| webhook(target).header("Authorization", bearer(token));
+    let with_claims = |claims: serde_json::Value| {
+        let claims = claims.as_object().unwrap().clone();
+        issuer.mint(&TokenSpec { claims, ..TokenSpec::callback(AUDIENCE) }).unwrap()
+    };
+    let once = with_claims(json!({"caller": "alice"}));
+    let undated = with_claims(json!({"iat": null, "nbf": null}));
+    let unprintable = with_claims(json!({"caller": "alice\r\nx-admin: 1"}));
+    let unnamed = token();
+    vec![
+        allowed("a token for the first time", at("/once", &once)).upstream_header("x-caller", &["alice"]).upstream_header("authorization", &[]),
+        refused("a token for the second time", Reason::TokenReused, at("/once", &once)),
+        allowed("a claim that is not there", at("/once", &unnamed).header("X-Caller", "evil")).upstream_header("x-caller", &[]),
+        refused("a token that does not say when it was made", Reason::ClaimMissing, at("/once", &undated)),
+        refused("a claim that is no header", Reason::ClaimMismatch, at("/once", &unprintable)),
+        refused("an issuer that does not answer", Reason::KeysUnavailable, at("/dark", &token())),
+        refused("an unsound policy", Reason::PolicyInvalid, at("/unsound", &token())),
+        case(
+            "Shadow lets everything by",
+            webhook(&format!("/watched?key={KEY}")).header("X-Acs-Audience", "evil"),
+            Outcome::Shadowed(Reason::TokenMissing),
+        )
+        .upstream_target("/watched")
+        .upstream_header("x-acs-audience", &[]),
+        allowed("what Shadow would allow", at(&format!("/watched?key={KEY}"), &token()))
+            .upstream_target("/watched")
+            .upstream_header("x-acs-audience", &[AUDIENCE]),
+        allowed("a key in a header", Ask::new("POST", "/keyed").header("Host", "a.b.contoso.com").header("X-Callback-Key", KEY))
+            .upstream_header("x-callback-key", &[])
+            .but(&[Kind::EnvoyHttp], Outcome::Refused(Reason::ApiKeyMissing)),
+        refused("two keys in headers", Reason::DuplicateCredential, {
+            Ask::new("POST", "/keyed").header("Host", HOST).header("X-Callback-Key", KEY).header("X-Callback-Key", KEY)
+        })
+        .but(&[Kind::EnvoyHttp], Outcome::Refused(Reason::ApiKeyMissing)),
+    ]
+}

@@ -1,0 +1,58 @@
+//! Where the client's address comes from.
+
+use crate::support::{
+    http::Ask,
+    policies::{HOST, KEY},
+    proxies::Kind,
+    stand::Stand,
+};
+
+#[tokio::test]
+async fn without_an_address_a_source_cannot_be_judged() {
+    let stand = Stand::start_with(Kind::EnvoyHttp, &["--http-client-address=dialect"], &[]).await;
+    let ask =
+        Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST).header("Authorization", format!("Bearer {}", stand.token()));
+    let answer = ask.send(stand.proxy.address).await;
+    assert_eq!((answer.status, answer.header("retry-after").is_some()), (429, true), "{answer:?}");
+    assert_eq!(stand.ringfence.metric("ringfence_checks_total", &["reason=\"source_unknown\""]).await, 1.0);
+    assert!(stand.application.seen().is_empty());
+}
+
+/// What the examples say: without an answer from Ringfence nothing passes, and the client is asked to come again.
+mod a_ringfence_that_is_down_lets_nothing_by {
+    use super::*;
+    use crate::support::{proxies::Proxy, upstream::Upstream};
+
+    async fn nothing_passes(kind: Kind) {
+        let stand = Stand::start(kind).await;
+        drop(stand.ringfence);
+        let ask = Ask::new("POST", "/watched").header("Host", HOST);
+        assert_eq!(ask.send(stand.proxy.address).await.status, 503);
+        assert!(stand.application.seen().is_empty());
+    }
+
+    #[tokio::test]
+    async fn envoy_over_grpc() {
+        nothing_passes(Kind::EnvoyGrpc).await;
+    }
+
+    #[tokio::test]
+    async fn envoy_over_http() {
+        nothing_passes(Kind::EnvoyHttp).await;
+    }
+
+    #[tokio::test]
+    async fn nginx() {
+        nothing_passes(Kind::Nginx).await;
+    }
+
+    #[tokio::test]
+    async fn envoy_with_something_else_in_its_place() {
+        // It answers 200 to everything over HTTP, but it does not speak gRPC.
+        let (stranger, application) = (Upstream::start().await, Upstream::start().await);
+        let replica = crate::support::proxies::Replica { grpc: stranger.address, http: stranger.address, metrics: stranger.address };
+        let proxy = Proxy::start(Kind::EnvoyGrpc, &[replica], application.address, &[]).await;
+        assert_eq!(Ask::new("POST", "/watched").header("Host", HOST).send(proxy.address).await.status, 503);
+        assert!(application.seen().is_empty());
+    }
+}

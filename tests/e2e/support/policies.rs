@@ -1,0 +1,22 @@
+//! The policies that most tests use, and what they know.
+
+use ringfence::issuer::Issuer;
+
+/// The audience of `contact-center`.
+pub const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
+/// Another one, from its ConfigMap.
+pub const SECOND_AUDIENCE: &str = "3d1c0e4e-9d4c-4b4b-8d0a-3a2f8a1f0b22";
+/// Its newer API key.
+pub const KEY: &str = "current-key-0123456789";
+/// Its older one.
+pub const PREVIOUS_KEY: &str = "previous-key-0123456789";
+/// The host of all of them.
+pub const HOST: &str = "callbacks.contoso.com";
+
+/// The policies with `issuer` as everybody's issuer.
+pub fn policies(issuer: &Issuer) -> String {
+    include_str!("../fixtures/policies.yaml")
+        .replace("DARK_DISCOVERY", "http://127.0.0.1:1/nobody-listens-here")
+        .replace("ISSUER", issuer.issuer())
+        .replace("DISCOVERY", &issuer.discovery_url())
+}

