@@ -48,8 +48,8 @@ pub(super) fn compile_forward(
         ApiKeyCarrier::Query(name) => Some(name),
         ApiKeyCarrier::Header(_) => None,
     });
-    let aliases = headers.iter().map(|(name, _)| name).chain(&stripped_headers).filter(|name| name.contains('-'));
-    let mut remove: Vec<_> = aliases.map(|name| context.share_text(&name.replace('-', "_"))).collect();
+    let aliased = headers.iter().map(|(name, _)| name).chain(&stripped_headers);
+    let mut remove: Vec<_> = aliased.flat_map(|name| names::aliases(name)).map(|alias| context.share_text(&alias)).collect();
     remove.extend(stripped_headers.iter().cloned());
     if authorization == Authorization::Remove {
         remove.push(context.share_text("authorization"));

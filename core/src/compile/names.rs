@@ -4,6 +4,8 @@ use super::findings::shown;
 
 /// Longest name of a header or query parameter, in bytes.
 const MAX_NAME: usize = 64;
+/// Most `-` in a header's name: each doubles the number of its aliases.
+const MAX_DASHES: usize = 5;
 /// Headers that carry credentials, route the request or frame it: nobody may set or read them by configuration.
 const RESERVED_HEADERS: &[&str] = &[
     "authorization",
@@ -47,7 +49,26 @@ pub(super) fn read_header(name: &str) -> Result<String, String> {
     if !is_name || !is_named || lower.len() > MAX_NAME {
         return Err(format!("`{}` is no header name; use at most {MAX_NAME} letters, digits and `-`", shown(name)));
     }
+    if lower.matches('-').count() > MAX_DASHES {
+        return Err(format!("`{}` has more than {MAX_DASHES} `-`; choose a shorter name", shown(name)));
+    }
     Ok(lower)
+}
+
+/// The other names that some servers read as this header, since they take `_` for `-`: each combination (CVE-2025-64484 and its kin).
+pub(super) fn aliases(name: &str) -> Vec<String> {
+    let mut spellings = vec![String::with_capacity(name.len())];
+    for character in name.chars() {
+        if character == '-' {
+            let with_underscore: Vec<_> = spellings.iter().map(|spelling| format!("{spelling}_")).collect();
+            spellings.iter_mut().for_each(|spelling| spelling.push('-'));
+            spellings.extend(with_underscore);
+        } else {
+            spellings.iter_mut().for_each(|spelling| spelling.push(character));
+        }
+    }
+    spellings.retain(|spelling| spelling != name);
+    spellings
 }
 
 /// Whether this names a query parameter that every reader spells alike.
@@ -102,6 +123,16 @@ mod tests {
         }
         assert_eq!(read_header("X-ACS-Audience"), Ok("x-acs-audience".to_owned()));
         assert!(read_header(&"x".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn aliases_are_every_combination() {
+        assert_eq!(aliases("user"), Vec::<String>::new());
+        assert_eq!(aliases("x-user"), ["x_user"]);
+        assert_eq!(aliases("x-acs-aud"), ["x_acs-aud", "x-acs_aud", "x_acs_aud"]);
+        assert_eq!(aliases("a-b-c-d-e-f").len(), 31);
+        assert!(read_header("a-b-c-d-e-f").is_ok());
+        assert!(read_header("a-b-c-d-e-f-g").is_err());
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// No headers yet. `joined`: the wire joins repeated headers with a comma (Envoy's `headers` map).
+    /// No headers yet. `joined`: the wire may join repeated headers with a comma (Envoy).
     #[must_use]
     pub fn new(joined: bool) -> Self {
         Self { entries: Vec::with_capacity(24), joined }

@@ -42,9 +42,9 @@ fn from_address(address: AddressView<'_>) -> Option<IpAddr> {
 
 /// The headers, pseudo-headers apart; `None` if one has two values at once.
 fn from_headers<'a>(http: &HttpView<'a>) -> Option<Headers<'a>> {
-    let raw = !http.header_map.is_empty();
-    let mut headers = Headers::new(!raw);
-    if raw {
+    // Envoy joins a repeated `Authorization` (and other headers it knows) even where it keeps the rest apart.
+    let mut headers = Headers::new(true);
+    if !http.header_map.is_empty() {
         for header in &http.header_map {
             if !header.key.starts_with(':') {
                 headers.push(header.key, value_of(header)?);

@@ -176,7 +176,7 @@ impl<D: Decide> HttpProtocol<D> {
             Dialect::Nginx => nginx::from_url(url.rest),
             Dialect::Envoy => Ok(envoy::from_head(head, url.rest)),
         };
-        let verdict = match asked.and_then(|asked| Ok((asked, self.client_headers(&head.headers)?))) {
+        let verdict = match asked.and_then(|asked| Ok((asked, self.client_headers(&head.headers, url.dialect)?))) {
             Ok((asked, headers)) => self.check(arrived, url, &asked, headers).await,
             Err(reason) => self.decide.refuse(url.dialect.wire(), arrived, reason),
         };
@@ -204,8 +204,9 @@ impl<D: Decide> HttpProtocol<D> {
     ///
     /// # Errors
     /// `malformed_request` for a header that decisions read, spelt with `_`.
-    fn client_headers<'a>(&self, headers: &'a HeaderMap) -> Result<Headers<'a>, Reason> {
-        let mut client = Headers::new(false);
+    fn client_headers<'a>(&self, headers: &'a HeaderMap, dialect: Dialect) -> Result<Headers<'a>, Reason> {
+        // Envoy joins repeated headers before it asks; nginx passes them on as they came.
+        let mut client = Headers::new(dialect == Dialect::Envoy);
         for (name, value) in headers {
             let name = name.as_str();
             if name.contains('_') && self.is_read(&name.replace('_', "-")) {

@@ -117,6 +117,6 @@ async fn one_bad_policy_leaves_the_others_alone() {
     };
     assert_eq!(ask(HOST, &format!("/api/callbacks?key={KEY}")).await, 200);
     assert_eq!(ask("bad.contoso.com", "/").await, 503, "an unsound policy keeps its place and decides nothing");
-    assert_eq!(ask("nobody.contoso.com", "/").await, 200, "--unmatched allow");
+    assert_eq!(ask("nobody.example", "/").await, 200, "--unmatched allow");
     assert!(ringfence.metric("ringfence_policies", &["state=\"invalid\""]).await >= 1.0);
 }

@@ -49,7 +49,7 @@ async fn reload_under_traffic_gives_no_wrong_answer(kind: Kind) {
         ask.send(stand.proxy.address).await.status
     };
     let folder = stand.ringfence.folder();
-    let failures = async || stand.ringfence.metric("ringfence_config_reloads_total", &["result=\"failure\""]).await;
+    let failures = async || stand.ringfence.metric("ringfence_config_reloads_total", &["result=\"refused\""]).await;
     repeat(&traffic, 3, async |number| {
         put(folder, "generation.yaml", &generation(number));
         wait_for("the new policy to be in force", async || (open(number).await == 200).then_some(())).await;

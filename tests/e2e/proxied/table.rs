@@ -70,7 +70,7 @@ async fn play_case(kind: Kind, stand: &Stand, case: &Case) -> Result<(), String>
             check_denial(kind, reason, &answer)?;
             none_new("requests to the application", seen, stand.application.seen().len())
         }
-        _ => check_upstream(case, &Seen::from_report(&answer.body)),
+        _ => check_upstream(kind, case, &Seen::from_report(&answer.body)),
     }
 }
 
@@ -111,13 +111,17 @@ fn check_denial(kind: Kind, reason: Reason, answer: &Answer) -> Result<(), Strin
 }
 
 /// The request as the application got it.
-fn check_upstream(case: &Case, seen: &Seen) -> Result<(), String> {
-    let target = case.upstream_target.as_deref().unwrap_or(&case.ask.target);
-    let expected = (case.ask.method.as_str(), target, case.ask.body.as_slice());
-    if expected != (&seen.method, &seen.target, seen.body.as_bytes()) {
+fn check_upstream(kind: Kind, case: &Case, seen: &Seen) -> Result<(), String> {
+    let over_grpc = matches!(kind, Kind::EnvoyGrpc | Kind::EnvoyGrpcMap);
+    let sorted = case.sorted_target.as_ref().filter(|_| over_grpc);
+    let target = sorted.or(case.upstream_target.as_ref()).unwrap_or(&case.ask.target);
+    let body = String::from_utf8_lossy(&case.ask.body);
+    let expected = (case.ask.method.as_str(), target.as_str(), body.as_ref());
+    if expected != (&seen.method, &seen.target, &seen.body) {
         return Err(format!("the application saw another request than {expected:?}: {seen:?}"));
     }
-    for (header, value) in &case.upstream_headers {
+    let over_grpc = if over_grpc { case.grpc_upstream_headers.as_slice() } else { &[] };
+    for (header, value) in case.upstream_headers.iter().chain(over_grpc) {
         if seen.values(header) != value.as_slice() {
             return Err(format!("the application should see {header} as {value:?}: {seen:?}"));
         }

@@ -11,7 +11,7 @@ use std::{
 use super::wait_for;
 
 /// Lines of output that a failing test shows of each process.
-const SHOWN: usize = 60;
+const SHOWN: usize = 40;
 
 /// A running process. Killed when dropped.
 pub struct Process {

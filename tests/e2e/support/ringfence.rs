@@ -41,14 +41,15 @@ impl Ringfence {
         ringfence
     }
 
-    /// Starts it and does not wait. A flag given here replaces one of the same name.
+    /// Starts it and does not wait. A later flag replaces an earlier one of the same name.
     pub fn launch(policies: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("policies.yaml"), policies).unwrap();
         let name = |flag: &str| flag.split('=').next().unwrap().to_owned();
-        let defaults = FLAGS.iter().filter(|default| !flags.iter().any(|flag| name(flag) == name(default)));
+        let all = [FLAGS, flags].concat();
+        let last = all.iter().enumerate().filter(|(at, flag)| !all[at + 1..].iter().any(|later| name(later) == name(flag)));
         let mut command = program();
-        command.arg("serve").arg("--config").arg(folder.path()).args(defaults).args(flags);
+        command.arg("serve").arg("--config").arg(folder.path()).args(last.map(|(_, flag)| flag));
         Self { process: Process::start("ringfence", &mut command), folder, addresses: HashMap::new() }
     }
 
