@@ -12,6 +12,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("cases", &["check", "clock", "issuer", "reuse", "source", "telemetry"], EVERY_PART),
     ("check", &["clock", "keys", "reuse", "telemetry"], &["decide"]),
     ("cli", EVERY_ROOM, EVERY_PART),
+    ("client", &["cases"], &[]),
     ("clock", &["ready"], &["decide"]),
     ("issuer", &[], &["decide"]),
     ("keys", &["clock"], &["decide"]),
@@ -23,7 +24,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("source", &["ranges"], &["api", "compile", "decide"]),
     ("telemetry", &["clock"], &["compile", "decide"]),
 ];
-const EVERY_ROOM: &[&str] = &["cases", "check", "clock", "issuer", "keys", "listen", "ranges", "ready", "reuse", "settings", "source", "telemetry"];
+const EVERY_ROOM: &[&str] =
+    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ranges", "ready", "reuse", "settings", "source", "telemetry"];
 const EVERY_PART: &[&str] = &["api", "compile", "decide"];
 
 /// The parts of the core, and the other parts each may use.
@@ -37,11 +39,11 @@ const CORE_CRATES: &[&str] =
 const KEPT: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("clap", &["cli", "settings"]),
-    ("envoy_types", &["listen"]),
-    ("hyper", &["listen", "issuer", "cli"]),
+    ("envoy_types", &["client", "listen"]),
+    ("hyper", &["client", "issuer", "listen"]),
     ("notify", &["source"]),
     ("prometheus", &["cases", "keys", "listen", "telemetry"]),
-    ("reqwest", &["keys"]),
+    ("reqwest", &["cli", "keys"]),
     ("saphyr_parser", &["source"]),
     ("tonic", &["listen"]),
 ];

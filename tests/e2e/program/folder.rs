@@ -59,7 +59,7 @@ fn every_mistake_is_named_with_its_place() {
     for (sender, field, word) in [
         ("callAutomation: {audiences: [7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11], audience: [x]}", "callAutomation", "audience"),
         ("callAutomation: {audiences: [7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11], transport: null}", "transport", "null"),
-        ("callAutomation: {audiences: []}", "audiences", "one"),
+        ("callAutomation: {audiences: []}", "audiences", "empty list"),
         ("callAutomation: {audiences: [/subscriptions/0/x]}", "audiences[0]", "immutableResourceId"),
         ("callAutomation: {audiences: [7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11], clockSkew: 6m}", "clockSkew", "5m"),
         (
@@ -69,7 +69,7 @@ fn every_mistake_is_named_with_its_place() {
         ),
         ("callAutomation: {audiences: [7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11]}\n      sources: {cidrs: [10.0.0.0/8]}", "sources", "onMismatch"),
         ("callAutomation: {audiences: [7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11]}\n      apiKey: {query: key}", "apiKey", "secretRefs"),
-        ("jwt: {issuer: x}", "senders[0]", "callAutomation"),
+        ("jwt: {issuer: \"https://idp.example\", audiences: [x]}", "senders[0]", "callAutomation"),
     ] {
         let (code, said) = validate(&folder(&[("good.yaml", policy("good", GOOD)), ("bad.yaml", policy("bad", sender))]));
         assert_eq!(code, Some(1), "{sender}: {said}");
