@@ -16,4 +16,5 @@ mod docs;
 mod program;
 #[cfg(feature = "real-proxies")]
 mod proxied;
+#[cfg_attr(not(feature = "real-proxies"), allow(dead_code, reason = "some of it serves the tests with real proxies only"))]
 mod support;
