@@ -45,12 +45,11 @@ pub struct PolicySettings {
     /// Folder with policies and what they name (YAML or JSON, sub-folders included), followed as it changes
     #[arg(long, value_name = "DIR")]
     pub config: Option<PathBuf>,
-    /// What happens to a request that no policy covers: `deny` (403), `unavailable` (503, which Event Grid retries), `allow` (only hosts that
-    /// no policy claims)
-    #[arg(long, value_name = "ANSWER", default_value = "deny", hide_possible_values = true)]
+    /// What happens to a request that no policy covers
+    #[arg(long, value_name = "ANSWER", default_value = "deny")]
     pub unmatched: UnmatchedAnswer,
-    /// Who may speak for a host: `off` (every policy), `granted` (only the namespaces that a HostGrant names)
-    #[arg(long, value_name = "RULE", default_value = "off", hide_possible_values = true)]
+    /// Which policies may speak for a host
+    #[arg(long, value_name = "RULE", default_value = "off")]
     pub host_ownership: HostOwnership,
     /// Namespace of the Secrets and ConfigMaps that cluster-wide resources name
     #[arg(long, value_name = "NAMESPACE", default_value = "ringfence")]
@@ -60,11 +59,11 @@ pub struct PolicySettings {
 /// `--unmatched`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum UnmatchedAnswer {
-    /// 403.
+    /// It is answered 403
     Deny,
-    /// 503.
+    /// It is answered 503, so that Event Grid tries again instead of dropping it
     Unavailable,
-    /// Allowed, if no policy claims the host.
+    /// It is let by if no policy claims its host, and answered 403 if one does
     Allow,
 }
 
@@ -81,9 +80,9 @@ impl From<UnmatchedAnswer> for Unmatched {
 /// `--host-ownership`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum HostOwnership {
-    /// Every policy counts.
+    /// Every policy
     Off,
-    /// Only policies whose namespace a HostGrant names.
+    /// Those whose namespace a HostGrant names for the host
     Granted,
 }
 

@@ -174,7 +174,15 @@ fn check(command: &Command, name: &str, given: &Given) -> Result<(), SettingsErr
     let problem = match (error.kind(), std::error::Error::source(&error)) {
         (_, Some(source)) => source.to_string(),
         (ErrorKind::ArgumentConflict, None) => "it takes one value, not a list".to_owned(),
-        (_, None) => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        (_, None) => what_clap_says(&error),
     };
     Err(SettingsError::Invalid { place: given.place.clone(), name: name.to_owned(), problem })
+}
+
+/// Its message and what may be written instead, on one line.
+fn what_clap_says(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("For more information"));
+    let said: Vec<_> = lines.filter(|line| !line.is_empty()).map(|line| line.trim_start_matches("error: ")).collect();
+    said.join(" ")
 }

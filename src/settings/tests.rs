@@ -147,7 +147,12 @@ fn a_value_that_cannot_be_read_names_its_place() {
         (&[], &[], Some("\nmax-in-flight = 0"), "FILE:2: `max-in-flight`: "),
         (&[], &[], Some("drain = [\"1s\", \"2s\"]"), "FILE:1: `drain`: it takes one value, not a list"),
         (&[], &[], Some("drain = 1979-05-27"), "FILE:1: `drain`: write a text in quotes"),
-        (&[], &[], Some("unmatched = \"maybe\""), "FILE:1: `unmatched`: invalid value 'maybe'"),
+        (
+            &[],
+            &[],
+            Some("unmatched = \"maybe\""),
+            "FILE:1: `unmatched`: invalid value 'maybe' for '--unmatched <ANSWER>' [possible values: deny, unavailable, allow]",
+        ),
         (&[], &[], Some("a = 1\ndrain = "), "FILE:2: this is no TOML"),
         (&[], &[], Some("settings = \"other.toml\""), "FILE:1: `settings`: a settings file cannot name another one"),
         (&[], &[("RINGFENCE_SETTINGS", "/nowhere/ringfence.toml")], None, "`/nowhere/ringfence.toml` cannot be read: No such file"),
