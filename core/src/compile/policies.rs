@@ -50,11 +50,15 @@ pub(super) fn compile_policy<'o>(object: &'o Object, context: &mut Context<'_>) 
 pub(super) fn compile_cluster_policy<'o>(object: &'o Object, context: &mut Context<'_>) -> ClusterDraft<'o> {
     let mut findings = Findings::new(object);
     let mut reading = spec::read_cluster_policy(object, &mut findings);
-    if reading.applies == Some(Applies::Fallback) {
-        if reading.sources.is_some() {
-            findings.invalid(&Field::SPEC.key("sources"), "`sources` is for `applies: Always`; a Fallback has them in its senders");
-            reading.is_whole = false;
+    if reading.applies == Some(Applies::Fallback) && reading.sources.is_some() {
+        findings.invalid(&Field::SPEC.key("sources"), "`sources` is for `applies: Always`; a Fallback has them in its senders");
+        reading.is_whole = false;
+        // It has the shape of a floor, and what it is was left out or misspelled.
+        if reading.senders.is_none() && object.raw.pointer("/spec/applies").is_none() {
+            reading.applies = None;
         }
+    }
+    if reading.applies == Some(Applies::Fallback) {
         let compiled = compile_match(&reading.matches, HostScope::All, &mut findings);
         return ClusterDraft::Fallback(Box::new(draft(object, &reading, compiled, context, findings)));
     }

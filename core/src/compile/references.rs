@@ -97,22 +97,25 @@ impl<'o> References<'o> {
     fn key_digest(&self, namespace: &str, SecretKey { name, key }: &SecretKey) -> Result<KeyDigest, Unresolved> {
         let missing = |message| Unresolved { is_missing: true, message };
         let invalid = |message| Unresolved { is_missing: false, message };
-        let label = format!("Secret `{namespace}/{}`", shown(name));
-        let object = self.secrets.get(&(namespace, name.as_str())).ok_or_else(|| missing(format!("there is no {label}")))?;
-        let has_plain = object.raw.get("stringData").and_then(|data| data.get(key)).is_some();
-        let place = place_of(object, &[if has_plain { "stringData" } else { "data" }, key]);
-        let secret = Secret::deserialize(&*object.raw).map_err(|_| invalid(format!("{label}{place} cannot be read: its values must be text")))?;
+        let label = || format!("Secret `{namespace}/{}`", shown(name));
+        let object = self.secrets.get(&(namespace, name.as_str())).ok_or_else(|| missing(format!("there is no {}", label())))?;
+        let unreadable = |_| invalid(format!("{}{} cannot be read: its values must be text", label(), place_of(object, &["data"])));
+        let secret = Secret::deserialize(&*object.raw).map_err(unreadable)?;
         if secret.secret_type.as_deref() != Some(CALLBACK_KEY_TYPE) {
             let place = place_of(object, &["type"]);
-            return Err(invalid(format!("{label}{place} must be of `type: {CALLBACK_KEY_TYPE}`, or its values are not used as keys")));
+            return Err(invalid(format!("{}{place} must be of `type: {CALLBACK_KEY_TYPE}`, or its values are not used as keys", label())));
         }
-        let plain = secret.string_data.as_ref().and_then(|data| data.get(key)).map(|value| Ok(value.clone().into_bytes()));
-        let encoded = secret.data.as_ref().and_then(|data| data.get(key)).map(|value| decode(value));
-        let value = plain.or(encoded).ok_or_else(|| missing(format!("{label} has no key `{}`", shown(key))))?;
-        let label = format!("the key `{}` of {label}{place}", shown(key));
-        let value = value.map_err(|()| invalid(format!("{label} is not base64; put plain text under `stringData`")))?;
-        judge_key(&value).map_err(|why| invalid(format!("{label} {why}")))?;
-        Ok(sha256(&value))
+        let value_of = |data: &Option<BTreeMap<String, String>>| data.as_ref().and_then(|data| data.get(key)).cloned();
+        let (field, value) = match (value_of(&secret.string_data), value_of(&secret.data)) {
+            (Some(plain), _) => ("stringData", Ok(plain.into_bytes())),
+            (None, Some(encoded)) => ("data", decode(&encoded)),
+            (None, None) => return Err(missing(format!("{} has no key `{}`", label(), shown(key)))),
+        };
+        let judged = match value {
+            Ok(value) => judge_key(&value).map(|()| sha256(&value)),
+            Err(()) => Err("is not base64; put plain text under `stringData`".to_owned()),
+        };
+        judged.map_err(|why| invalid(format!("the key `{}` of {}{} {why}", shown(key), label(), place_of(object, &[field, key]))))
     }
 
     /// The values of a `ConfigMap`; an error is in the findings.

@@ -211,6 +211,9 @@ fn read_match(value: Option<&Value>, findings: &mut Findings<'_>) -> MatchReadin
         return MatchReading::default();
     };
     report_unknown(members, &["hosts", "paths", "ignorePathCase"], &at, findings);
+    if !members.contains_key("hosts") {
+        findings.invalid(&at, "`hosts` is missing; name at least one");
+    }
     let hosts = read_entries(members.get("hosts"), &at.key("hosts"), findings);
     let paths = members.get("paths").map(|paths| read_entries(Some(paths), &at.key("paths"), findings));
     let ignore_path_case = members.get("ignorePathCase").and_then(|value| section::read::<bool>(value, &at.key("ignorePathCase"), findings));

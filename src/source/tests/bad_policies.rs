@@ -171,6 +171,7 @@ fn a_match_of_which_nothing_can_be_read_is_remembered() {
     let hosts = "hosts: [Callbacks.contoso.com, \"*.apps.contoso.com\"]";
     let cases = [
         (hosts, "hosts: []"),
+        (hosts, "ignorePathCase: true"),
         (hosts, "hosts: null"),
         (hosts, "hosts: callbacks.contoso.com"),
         (hosts, "host: [callbacks.contoso.com]"),
@@ -185,6 +186,7 @@ fn a_match_of_which_nothing_can_be_read_is_remembered() {
         let parts = compiled.policies.parts();
         assert_eq!((parts.holders.len(), parts.unreadable.len()), (0, 1), "{to}: {:?}", said(&compiled));
         assert_eq!(&*parts.unreadable[0].label, "contoso/contact-center");
+        assert!(!said(&compiled).is_empty(), "{to}");
     }
     for spec in ["", "spec: null\n", "spec: []\n", "spec: x\n", "spec: {}\n"] {
         let text = format!("{}{spec}", &policy()[..policy().find("spec:").unwrap()]);

@@ -61,6 +61,8 @@ fn a_floor_with_an_error_refuses_where_it_applies() {
         ("sets: [office]", "sets: [home]", "spec.sources.sets[0]: there is no SourceRangeSet `home`"),
         ("  sources:", "  senders: [{name: a, type: NoToken}]\n  sources:", "spec.senders: `senders` has no place where `applies: Always` is"),
         ("applies: Always", "applies: Alway", "spec.applies: unknown variant `Alway`, expected `Fallback` or `Always`"),
+        ("applies: Always", "aplies: Always", "spec.aplies: unknown field `aplies`"),
+        ("  applies: Always\n", "", "spec.sources: `sources` is for `applies: Always`"),
         ("mode: Shadow", "mod: Shadow", "spec.mod: unknown field `mod`"),
     ];
     for (from, to, message) in cases {
