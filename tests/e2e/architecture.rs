@@ -17,15 +17,14 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("issuer", &[], &["decide"]),
     ("keys", &["clock"], &["decide"]),
     ("listen", &["check", "ready", "telemetry"], &["decide"]),
-    ("ranges", &[], &["decide"]),
     ("ready", &[], &[]),
     ("reuse", &["clock"], &["decide"]),
     ("settings", EVERY_ROOM, EVERY_PART),
-    ("source", &["ranges"], &["api", "compile", "decide"]),
+    ("source", &[], &["api", "compile", "decide"]),
     ("telemetry", &["clock"], &["compile", "decide"]),
 ];
 const EVERY_ROOM: &[&str] =
-    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ranges", "ready", "reuse", "settings", "source", "telemetry"];
+    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "source", "telemetry"];
 const EVERY_PART: &[&str] = &["api", "compile", "decide"];
 
 /// The parts of the core, and the other parts each may use.

@@ -13,7 +13,9 @@ use prometheus::{IntGaugeVec, Opts};
 use ringfence::{
     cases::{Case, CaseFile, Expectation, Outcome, Rehearsal},
     client::{self, GrpcClient},
-    listen::{ClientAddress, ConnectionSettings, Dialect, GrpcListener, GrpcListenerSettings, HttpListener, HttpListenerSettings, ListenAddress, Server},
+    listen::{
+        ClientAddress, ConnectionSettings, Dialect, GrpcListener, GrpcListenerSettings, HttpListener, HttpListenerSettings, ListenAddress, Server,
+    },
     ready::Readiness,
 };
 use ringfence_core::decide::Wire;
@@ -82,15 +84,15 @@ impl Listeners {
             Wire::Nginx => {
                 let request = &case.request;
                 let source = request.client().map_or_else(|| "unix:".to_owned(), |source| source.to_string());
-                let target =
-                    format!("/auth/nginx/{}/{source}/{}/{}{}/.end", pin(case), request.method_name(), request.authority(), request.target());
+                let target = format!("/auth/nginx/{}/{source}/{}/{}{}/.end", pin(case), request.method_name(), request.authority(), request.target());
                 exchange(self.nginx, "GET", &target, "ringfence", &lines).await
             }
             Wire::Envoy => {
                 let request = &case.request;
                 let client = request.client().map(|client| (CLIENT_HEADER.to_owned(), client.to_string()));
                 let lines: Vec<_> = lines.into_iter().filter(|(name, _)| name != "connection" && name != "upgrade").chain(client).collect();
-                exchange(self.envoy, request.method_name(), &format!("/auth/envoy/{}{}", pin(case), request.target()), request.authority(), &lines).await
+                exchange(self.envoy, request.method_name(), &format!("/auth/envoy/{}{}", pin(case), request.target()), request.authority(), &lines)
+                    .await
             }
         }
     }
@@ -131,7 +133,8 @@ fn read_answer(answer: &str) -> Outcome {
     let head = answer.split("\r\n\r\n").next().unwrap();
     let mut lines = head.split("\r\n");
     let status: u16 = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let mut headers: BTreeMap<String, String> = lines.map(|line| line.split_once(':').unwrap()).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+    let mut headers: BTreeMap<String, String> =
+        lines.map(|line| line.split_once(':').unwrap()).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
     let reason = headers.remove("x-ringfence-reason").unwrap_or_default();
     for own in ["date", "content-length", "connection", "content-type"] {
         headers.remove(own);

@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod cases;
 mod docs;
 mod program;
 #[cfg(feature = "real-proxies")]
