@@ -85,8 +85,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         // The addresses first: a port in use is said at once, whatever else there is to do.
         let listeners = Listeners::bind(&settings, &metrics)?;
-        let (source, configuration) = load(&settings).await?;
-        let fetcher = Fetcher::new(&settings.fetch_rules()?, Arc::new(SystemNames))?;
+        let ((source, configuration), fetcher) = tokio::try_join!(load(&settings), fetcher(&settings))?;
         let keeper = Arc::new(KeyKeeper::new(Arc::new(fetcher), KeyMetrics::new(metrics.registry())?, Surroundings::system(), Handle::current()));
         let log = DecisionLog::new(settings.decision_log(), Box::new(io::stdout()), clock.clone()).map_err(StartError::DecisionLog)?;
         let telemetry = Telemetry::new(Arc::clone(&metrics), log);
@@ -195,8 +194,19 @@ async fn load(settings: &Settings) -> Result<(FolderSource, Arc<Configuration>),
         }
         Ok((source, Arc::new(Configuration::new(&objects, options))))
     });
-    match loaded.await {
-        Ok(loaded) => loaded.map_err(StartError::Folder),
+    joined(loaded).await.map_err(StartError::Folder)
+}
+
+/// Makes the client that fetches keys. The system's certificates take longer to read than all else at the start, so that goes on beside it.
+async fn fetcher(settings: &Settings) -> Result<Fetcher, StartError> {
+    let rules = settings.fetch_rules()?;
+    Ok(joined(task::spawn_blocking(move || Fetcher::new(&rules, Arc::new(SystemNames)))).await?)
+}
+
+/// What a blocking task returns. A fault in it is one here.
+async fn joined<T>(task: task::JoinHandle<T>) -> T {
+    match task.await {
+        Ok(returned) => returned,
         Err(fault) => std::panic::resume_unwind(fault.into_panic()),
     }
 }
