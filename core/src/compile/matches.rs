@@ -54,7 +54,8 @@ pub(super) fn compile_match(reading: &MatchReading, scope: HostScope<'_>, findin
 
 /// Compiles `match.hosts`. The flag says whether all of them could be read.
 fn compile_hosts(hosts: &[(usize, String)], scope: HostScope<'_>, at: &Field<'_>, findings: &mut Findings<'_>) -> (Vec<HostPattern>, bool) {
-    let mut is_whole = true;
+    // FAIL-CLOSED: what names no host is not about nothing.
+    let mut is_whole = !hosts.is_empty();
     if hosts.len() > HOSTS {
         findings.invalid(at, format!("{} hosts; at most {HOSTS} are read", hosts.len()));
         is_whole = false;
