@@ -6,7 +6,7 @@ use crate::decide::{HostPattern, Match, PathPattern, PolicyId};
 
 use super::policies::Draft;
 
-/// A place: a host and a path, case-folded; the flag says whether it is an exact path.
+/// A place: a host and a path, folded; the flag says whether it is an exact path.
 type Place = (HostPattern, bool, Arc<str>);
 
 /// Drafts after conflicts are settled, each list by seniority.
@@ -59,6 +59,7 @@ fn describe((host, is_exact, path): &Place) -> String {
         HostPattern::Any => "*".to_owned(),
     };
     match (is_exact, &**path) {
+        (true, "") => format!("the path `/` of `{host}`"),
         (true, path) => format!("the path `{path}` of `{host}` (in any case)"),
         (false, "") => format!("every path of `{host}`"),
         (false, path) => format!("what is below `{path}` of `{host}` (in any case)"),

@@ -176,9 +176,8 @@ fn compile_path(path: &PathMatch, at: &Field<'_>, findings: &mut Findings<'_>) -
 
 /// Whether everything that `inner` matches is matched by one of `outer` (none = every path).
 pub(super) fn is_within(inner: &PathPattern, outer: &Match) -> bool {
-    let text = |pattern: &PathPattern| match (pattern, outer.ignore_path_case) {
-        (PathPattern::Exact { path, .. } | PathPattern::Prefix { path, .. }, false) => path.clone(),
-        (PathPattern::Exact { folded, .. } | PathPattern::Prefix { folded, .. }, true) => folded.clone(),
+    let text = |(PathPattern::Exact { path, .. } | PathPattern::Prefix { path, .. }): &PathPattern| {
+        if outer.ignore_path_case { path.to_ascii_lowercase() } else { path.to_string() }
     };
     let wanted = text(inner);
     let covers = |pattern: &PathPattern| {

@@ -9,7 +9,7 @@ use crate::{
         self, NoToken, PathMatch, SenderType, Transport,
         bounds::{METHODS, PATHS},
     },
-    decide::{Match, MethodRule, PathPattern, Sender, SenderChecks},
+    decide::{Match, MethodRule, Path, PathPattern, Sender, SenderChecks},
 };
 
 use super::{
@@ -193,14 +193,16 @@ fn salvage(value: &Value, at: &Field<'_>, context: &mut Context<'_>, findings: &
     }
 }
 
+/// The paths, unless one of them cannot be read: that may be any.
 fn salvage_paths(value: Option<&Value>) -> Option<Vec<PathPattern>> {
     let read = |path: &Value| {
-        let (prefix, exact) = (path.get("prefix").and_then(Value::as_str), path.get("exact").and_then(Value::as_str));
-        match (prefix, exact) {
-            (Some(prefix), None) => Some(PathPattern::prefix(prefix)),
-            (None, Some(exact)) => Some(PathPattern::exact(exact)),
-            (Some(_), Some(_)) | (None, None) => None,
-        }
+        let text = |name| path.get(name).and_then(Value::as_str);
+        let (text, pattern): (_, fn(&str) -> PathPattern) = match (text("prefix"), text("exact")) {
+            (Some(prefix), None) => (prefix, PathPattern::prefix),
+            (None, Some(exact)) => (exact, PathPattern::exact),
+            (Some(_), Some(_)) | (None, None) => return None,
+        };
+        Path::parse(text.as_bytes()).is_ok().then(|| pattern(text))
     };
     value?.as_array().filter(|paths| paths.len() <= PATHS)?.iter().map(read).collect()
 }

@@ -92,7 +92,7 @@ impl<'c, T: Trace> Check<'c, T> {
         for floor in self.policies.floors(self.host) {
             let result = match coverage(&floor.matches.paths, path, floor.matches.ignore_path_case) {
                 Coverage::Outside => continue,
-                Coverage::CaseMatters => Err(Reason::AmbiguousPath),
+                Coverage::SpellingMatters => Err(Reason::AmbiguousPath),
                 Coverage::Covered => match &floor.sources {
                     Ok(rule) => sender::check_source(self.request, rule, &mut self.about),
                     Err(_) => Err(Reason::PolicyInvalid),
@@ -127,8 +127,8 @@ impl<'c, T: Trace> Check<'c, T> {
                     self.note("policy", None, format_args!("no policy matches `{host}` and this path"));
                     Ok(None)
                 }
-                Selection::CaseMatters => {
-                    self.fail("path", None, Reason::AmbiguousPath, format_args!("another policy, or none, matches the path in another case"));
+                Selection::SpellingMatters => {
+                    self.fail("path", None, Reason::AmbiguousPath, format_args!("another policy, or none, matches another spelling of the path"));
                     Err(Reason::AmbiguousPath)
                 }
             };
@@ -143,7 +143,7 @@ impl<'c, T: Trace> Check<'c, T> {
                         self.pass("policy", Some(&policy.id.label), format_args!("pinned by the route"));
                         return Ok(Some(policy));
                     }
-                    Coverage::CaseMatters => Reason::AmbiguousPath,
+                    Coverage::SpellingMatters => Reason::AmbiguousPath,
                     Coverage::Outside => mismatch,
                 }
             }
@@ -179,8 +179,8 @@ impl<'c, T: Trace> Check<'c, T> {
                 return Decided::Final(self.conclude(policy, Err(Reason::PolicyInvalid)));
             }
         };
-        if let Some(sender) = senders.iter().find(|sender| covers(policy, sender, path) == Coverage::CaseMatters) {
-            let detail = format_args!("sender `{}` is good for this path in another case", sender.name);
+        if let Some(sender) = senders.iter().find(|sender| covers(policy, sender, path) == Coverage::SpellingMatters) {
+            let detail = format_args!("sender `{}` is good for another spelling of the path", sender.name);
             self.fail("path", Some(&policy.id.label), Reason::AmbiguousPath, detail);
             return self.refuse_for_host(Reason::AmbiguousPath, Some(path));
         }

@@ -1,6 +1,6 @@
 //! Which policy speaks for a host and a path: exact host before the longest wildcard, then exact path before the longest prefix.
 //!
-//! Paths are looked up case-folded, since every exact match is a folded match as well; the caller then learns whether case mattered.
+//! Paths are looked up folded, since every match is a match of the folded path as well; the caller then learns whether the spelling mattered.
 
 use std::sync::Arc;
 
@@ -44,8 +44,8 @@ pub(super) enum Selection<'p> {
     Policy(&'p Arc<Policy>),
     /// No policy.
     Nothing,
-    /// One policy for the path as written, another for the same path in another case.
-    CaseMatters,
+    /// One policy for the path as it came, another, or none, for another spelling of it.
+    SpellingMatters,
 }
 
 impl PolicySet {
@@ -88,15 +88,13 @@ impl PolicySet {
     pub(super) fn select<'p>(&'p self, host: &str, path: &Path<'_>) -> Selection<'p> {
         let mut folded = None;
         for candidate in self.candidates(host, path) {
-            let exact = candidate.pattern.matches(path.as_str());
             let first = *folded.get_or_insert(&candidate.policy);
-            if exact || first.matches.ignore_path_case {
-                // What the exact case selects, unless the folded winner takes any case.
-                let same = Arc::ptr_eq(first, &candidate.policy) || first.matches.ignore_path_case;
-                return if same { Selection::Policy(first) } else { Selection::CaseMatters };
+            if candidate.pattern.covers(path, candidate.policy.matches.ignore_path_case) {
+                let is_same = Arc::ptr_eq(first, &candidate.policy);
+                return if is_same { Selection::Policy(first) } else { Selection::SpellingMatters };
             }
         }
-        if folded.is_some() { Selection::CaseMatters } else { Selection::Nothing }
+        if folded.is_some() { Selection::SpellingMatters } else { Selection::Nothing }
     }
 
     /// Every policy that matches `host` and the folded `path` and may speak for the host, most specific first.
@@ -209,7 +207,7 @@ impl PathTable {
     /// costs one binary search, so that the cost depends on the configuration and not on the request.
     fn matching<'p>(&'p self, path: &str) -> impl Iterator<Item = &'p Entry> {
         const FEW: usize = 8;
-        let few = (self.0.len() <= FEW).then(|| self.0.iter().filter(move |entry| entry.pattern.matches_folded(path)));
+        let few = (self.0.len() <= FEW).then(|| self.0.iter().filter(move |entry| entry.pattern.covers_folded(path)));
         let many = (self.0.len() > FEW).then(|| Search { rest: &self.0, path }.flatten());
         few.into_iter().flatten().chain(many.into_iter().flatten())
     }
@@ -239,7 +237,7 @@ impl<'p> Iterator for Search<'p, '_> {
         let from = group.partition_point(|entry| entry.rank().2 < wanted);
         let to = group.partition_point(|entry| entry.rank().2 <= wanted);
         let found = group.get(from..to).unwrap_or_default();
-        let whole_segment = found.first().is_some_and(|entry| entry.pattern.matches_folded(self.path));
+        let whole_segment = found.first().is_some_and(|entry| entry.pattern.covers_folded(self.path));
         Some(if whole_segment { found } else { &[] })
     }
 }
@@ -257,49 +255,52 @@ impl HostPattern {
 }
 
 impl PathPattern {
-    /// Whether `path` is covered, with regard to case.
+    /// Whether `path` is covered as it came, or, with `ignore_case`, but for the case of its letters.
     #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
+    pub fn covers(&self, path: &Path<'_>, ignore_case: bool) -> bool {
+        let same = |ours: &str, given: &str| if ignore_case { ours.eq_ignore_ascii_case(given) } else { ours == given };
+        let text = path.as_str();
         match self {
-            Self::Exact { path: exact, .. } => **exact == *path,
-            Self::Prefix { path: prefix, .. } => is_below(path, prefix),
+            Self::Exact { path: exact, .. } => same(exact, text),
+            Self::Prefix { path: prefix, .. } => {
+                text.split_at_checked(prefix.len()).is_some_and(|(start, rest)| same(prefix, start) && is_segment_end(rest))
+            }
         }
     }
 
-    /// Whether `path`, itself folded, is covered without regard to case.
-    #[must_use]
-    pub fn matches_folded(&self, path: &str) -> bool {
+    /// Whether `path`, itself folded, is covered whatever its spelling.
+    fn covers_folded(&self, path: &str) -> bool {
         match self {
             Self::Exact { folded, .. } => **folded == *path,
-            Self::Prefix { folded, .. } => is_below(path, folded),
+            Self::Prefix { folded, .. } => path.strip_prefix(&**folded).is_some_and(is_segment_end),
         }
     }
 }
 
-/// Whether `path` is `prefix` or lies below it by whole segments.
-fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether a segment ends before `rest`.
+fn is_segment_end(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('/')
 }
 
 /// How a list of patterns covers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coverage {
-    /// It does, whatever the case.
+    /// It does.
     Covered,
-    /// It does not, whatever the case.
+    /// It does not, whatever the spelling.
     Outside,
-    /// It would in another case.
-    CaseMatters,
+    /// It would in another spelling.
+    SpellingMatters,
 }
 
 /// How `patterns` (none = every path) cover `path`, for an upstream that ignores case or does not.
 pub(super) fn coverage(patterns: &[PathPattern], path: &Path<'_>, ignore_case: bool) -> Coverage {
-    let folded = patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches_folded(path.folded()));
-    let exact = patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(path.as_str()));
-    match (folded, exact || ignore_case) {
-        (true, true) => Coverage::Covered,
-        (true, false) => Coverage::CaseMatters,
-        (false, _) => Coverage::Outside,
+    if patterns.is_empty() || patterns.iter().any(|pattern| pattern.covers(path, ignore_case)) {
+        Coverage::Covered
+    } else if patterns.iter().any(|pattern| pattern.covers_folded(path.folded())) {
+        Coverage::SpellingMatters
+    } else {
+        Coverage::Outside
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, KeySetId, KeySource, Map, RangeSet};
+use super::{AlgorithmSet, KeySetId, KeySource, Map, RangeSet, request::fold_path};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,16 +114,16 @@ pub enum HostPattern {
 pub enum PathPattern {
     /// This path and no other.
     Exact {
-        /// As written.
+        /// As clients send it.
         path: Arc<str>,
-        /// In ASCII lower case; the same text where nothing changes.
+        /// What it has in common with other spellings of it; the same text where nothing changes.
         folded: Arc<str>,
     },
     /// This path and everything below it, by whole segments. Kept without a trailing slash; `/` is the empty string.
     Prefix {
-        /// As written.
+        /// As clients send it.
         path: Arc<str>,
-        /// In ASCII lower case; the same text where nothing changes.
+        /// What it has in common with other spellings of it; the same text where nothing changes.
         folded: Arc<str>,
     },
 }
@@ -132,23 +132,27 @@ impl PathPattern {
     /// This path and no other.
     #[must_use]
     pub fn exact(path: &str) -> Self {
-        let (path, folded) = fold(path);
+        let (path, folded) = spell(path);
         Self::Exact { path, folded }
     }
 
     /// This path and everything below it; a trailing slash does not matter.
     #[must_use]
     pub fn prefix(path: &str) -> Self {
-        let (path, folded) = fold(path.strip_suffix('/').unwrap_or(path));
+        let (path, folded) = spell(path.strip_suffix('/').unwrap_or(path));
         Self::Prefix { path, folded }
     }
 }
 
-/// A path and its ASCII lower case, sharing one text where they are equal.
-fn fold(path: &str) -> (Arc<str>, Arc<str>) {
-    let as_written: Arc<str> = path.into();
-    let folded = if path.bytes().any(|byte| byte.is_ascii_uppercase()) { path.to_ascii_lowercase().into() } else { Arc::clone(&as_written) };
-    (as_written, folded)
+/// A path as clients send it, which is percent-encoded beyond ASCII (RFC 3986), and folded; the two share one text where they are equal.
+fn spell(path: &str) -> (Arc<str>, Arc<str>) {
+    let encode = |c: char| if c.is_ascii() { c.to_string() } else { c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let sent: Arc<str> = if path.is_ascii() { path.into() } else { path.chars().map(encode).collect::<String>().into() };
+    let folded = match fold_path(path) {
+        folded if *folded == *sent => Arc::clone(&sent),
+        folded => folded.into(),
+    };
+    (sent, folded)
 }
 
 /// One sender of a policy.

@@ -270,6 +270,26 @@ fn fold(text: &str) -> Cow<'_, str> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) }
 }
 
+/// What is equal for two sound paths that some upstream takes for the same one: decoded, without regard to case (also beyond ASCII, where
+/// `ſ` is an `s` to some and the Kelvin sign a `k`), without a slash at the end. Of a path's beginning, the beginning of what the path gives.
+pub(super) fn fold_path(text: &str) -> Cow<'_, str> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    if text.is_ascii() && !text.contains('%') {
+        return fold(text);
+    }
+    match String::from_utf8(percent_decode(text.as_bytes())) {
+        Ok(decoded) => Cow::Owned(decoded.chars().flat_map(fold_char).collect()),
+        // Never of a sound path.
+        Err(_) => fold(text),
+    }
+}
+
+/// A character in lower case, by way of upper case, since several small letters have one capital.
+fn fold_char(c: char) -> impl Iterator<Item = char> {
+    let c = if c == 'İ' { 'i' } else { c };
+    c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
+
 /// Path and query of a request.
 #[derive(Clone, Debug)]
 pub struct Target<'a> {
@@ -357,7 +377,7 @@ impl<'a> Path<'a> {
         } else if !text.is_ascii() && text.chars().any(char::is_control) {
             return Err("a control character or a space");
         }
-        Ok(Self { text, folded: fold(text) })
+        Ok(Self { text, folded: fold_path(text) })
     }
 
     /// The path as it came.
@@ -366,9 +386,8 @@ impl<'a> Path<'a> {
         self.text
     }
 
-    /// The path in ASCII lower case.
-    #[must_use]
-    pub fn folded(&self) -> &str {
+    /// The path as [`fold_path`] makes it.
+    pub(super) fn folded(&self) -> &str {
         &self.folded
     }
 }
@@ -387,7 +406,7 @@ fn check_encoded(decoded: u8, rest: &[u8]) -> Result<(), &'static str> {
     match decoded {
         b'/' | b'\\' => Err("an encoded slash or backslash"),
         b'.' => Err("an encoded dot"),
-        b';' | b'#' => Err("an encoded `;` or `#`"),
+        b';' | b'#' | b'?' => Err("an encoded `;`, `#` or `?`"),
         b'%' if decode_pair(rest).is_some() => Err("a double encoding"),
         0..=0x1f | 0x7f => Err("an encoded control character"),
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => Err("an encoded letter, digit, `-`, `_` or `~`"),

@@ -223,6 +223,16 @@ fn every_error_is_named_at_its_line() {
 }
 
 #[test]
+fn a_sender_whose_path_cannot_be_read_denies_on_every_path() {
+    for path in ["{prefix: api}", "{prefix: /a//b}", "{exact: /a, prefix: /a}", "/api"] {
+        let text = policy().replacen("clockSkew: 1m", "transport: Websocket", 1).replacen("{prefix: /api/callbacks/calls}", path, 1);
+        let compiled = compile(&[("a.yaml", &text), ("b.yaml", SECRET)], &Options::default());
+        let sender = &senders(holder(&compiled))[0];
+        assert!(sender.paths.is_empty() && sender.checks.is_err(), "{path}: {sender:?}");
+    }
+}
+
+#[test]
 fn unsupported_senders_deny_with_their_own_methods() {
     let text = policy().replacen(
         "type: NoToken\n      noToken: {methods: [POST, PUT]}",

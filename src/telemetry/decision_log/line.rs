@@ -162,15 +162,14 @@ fn path_of(target: &[u8]) -> &[u8] {
     path.get(..end.unwrap_or(path.len())).unwrap_or_default()
 }
 
-/// The pattern of the verdict's policy that covers `path`, as it was written.
+/// The pattern of the verdict's policy that covers `path`.
 fn matched_pattern(path: &[u8], verdict: &Verdict, policies: &PolicySet) -> Option<String> {
     let policy = policies.policy(verdict.about.policy.as_ref()?)?;
     if policy.matches.paths.is_empty() {
         return Some("/".to_owned());
     }
     let path = Path::parse(path).ok()?;
-    let covers =
-        |pattern: &&PathPattern| pattern.matches(path.as_str()) || (policy.matches.ignore_path_case && pattern.matches_folded(path.folded()));
+    let covers = |pattern: &&PathPattern| pattern.covers(&path, policy.matches.ignore_path_case);
     let text = |pattern: &PathPattern| match pattern {
         PathPattern::Exact { path, .. } => path.to_string(),
         PathPattern::Prefix { path, .. } if path.is_empty() => "/".to_owned(),

@@ -17,7 +17,7 @@ fn select(set: &PolicySet, host: &str, path: &str) -> String {
     match set.select(host, &Path::parse(path.as_bytes()).unwrap()) {
         Selection::Policy(policy) => policy.id.name.to_string(),
         Selection::Nothing => "nothing".into(),
-        Selection::CaseMatters => "case".into(),
+        Selection::SpellingMatters => "case".into(),
     }
 }
 
@@ -161,5 +161,33 @@ proptest! {
         let expected = select_naively(&holders, &host, &path).unwrap_or_else(|| "nothing".into());
         let set = PolicySet::new(PolicySetParts { holders, ..PolicySetParts::default() });
         prop_assert_eq!(select(&set, &host, &path), expected);
+    }
+}
+
+/// Spellings of one path: a letter in both cases and encodings that upstreams undo.
+fn spelling() -> impl Strategy<Value = String> {
+    let segment = proptest::collection::vec(
+        prop_oneof!["[abAB:,]", Just("%3A".to_owned()), Just("%3a".to_owned()), Just("%C5%BF".into()), Just("s".into())],
+        1..3,
+    );
+    (proptest::collection::vec(segment, 1..3), any::<bool>()).prop_map(|(segments, slash)| {
+        segments.iter().fold(String::new(), |path, segment| format!("{path}/{}", segment.concat())) + if slash { "/" } else { "" }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_covers_a_path_covers_every_spelling_of_it(pattern in spelling(), below in spelling(), is_exact in any::<bool>(), ignore_case in any::<bool>()) {
+        let (pattern, request) = if is_exact { (PathPattern::exact(&pattern), pattern) } else { (PathPattern::prefix(&pattern), pattern.trim_end_matches('/').to_owned() + &below) };
+        let path = Path::parse(request.as_bytes()).unwrap();
+        prop_assert!(pattern.covers(&path, ignore_case) && pattern.covers_folded(path.folded()));
+    }
+
+    #[test]
+    fn a_spelling_that_an_upstream_may_undo_is_never_outside(pattern in spelling(), is_exact in any::<bool>()) {
+        let undone = pattern.trim_end_matches('/').replace("%3A", ":").replace("%3a", ":").replace("%C5%BF", "s").to_ascii_uppercase();
+        let one = [if is_exact { PathPattern::exact(&pattern) } else { PathPattern::prefix(&pattern) }];
+        let path = Path::parse(undone.as_bytes()).unwrap();
+        prop_assert_ne!(coverage(&one, &path, false), Coverage::Outside);
     }
 }
