@@ -8,8 +8,10 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
+use aws_lc_rs::digest;
 use ringfence_core::api::Object;
 
 use super::{
@@ -28,6 +30,8 @@ const MAX_FILES: usize = 200_000;
 const MAX_DEPTH: usize = 16;
 /// How often a folder is read again that changed while it was read.
 const MAX_ATTEMPTS: usize = 5;
+/// A file may change twice within one tick of its file system's clock, and look the same both times.
+const COARSEST_TICK: Duration = Duration::from_secs(2);
 
 /// A folder as it was read.
 #[derive(Debug)]
@@ -44,12 +48,17 @@ pub struct FolderSource {
     pub(super) dir: PathBuf,
     /// What the folder looked like when it was last read.
     pub(super) seen: Option<Listing>,
+    /// A digest of what was read then.
+    pub(super) content: Option<Content>,
 }
+
+/// SHA-256 over the names and contents of all files.
+pub(super) type Content = [u8; 32];
 
 impl FolderSource {
     /// The folder `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), seen: None }
+        Self { dir: dir.into(), seen: None, content: None }
     }
 
     /// Which folder.
@@ -67,12 +76,14 @@ impl FolderSource {
         let mut attempts = 0;
         loop {
             attempts += 1;
+            (self.seen, self.content) = (None, None);
             let listing = Listing::new(&self.dir).map_err(|error| vec![error])?;
-            let read = read_files(&self.dir, &listing);
+            let (read, content) = read_files(&self.dir, &listing);
             let is_stable = Listing::new(&self.dir).is_ok_and(|after| after == listing);
             if is_stable || attempts == MAX_ATTEMPTS {
                 // What changed during the last attempt shows in the next listing.
                 self.seen = Some(listing);
+                self.content = Some(content);
                 return read;
             }
         }
@@ -91,8 +102,19 @@ pub(super) struct Listing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ListedFile {
     path: PathBuf,
-    /// Device, inode, size and the times of the last changes of content and of the entry: of the file that a link leads to.
-    stamp: (u64, u64, u64, (i64, i64), (i64, i64)),
+    /// `None` = there is no file behind the name.
+    stamp: Option<Stamp>,
+}
+
+/// What a file looks like from outside: of a link, the file it leads to. Times are seconds and nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    /// Device and inode.
+    file: (u64, u64),
+    /// In bytes.
+    size: u64,
+    changed: (i64, i64),
+    entry_changed: (i64, i64),
 }
 
 impl Listing {
@@ -105,6 +127,13 @@ impl Listing {
         let mut listing = Self { root: (metadata.dev(), metadata.ino()), files: Vec::new() };
         listing.add_folder(dir, 0, &mut BTreeSet::new())?;
         Ok(listing)
+    }
+
+    /// Whether the last change was so long before `now` that a later one would look different.
+    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
+        let latest = self.files.iter().flat_map(|file| &file.stamp).map(|stamp| stamp.changed.max(stamp.entry_changed).0).max().unwrap_or_default();
+        let settled = now.checked_sub(COARSEST_TICK).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        settled.is_some_and(|settled| i64::try_from(settled.as_secs()).is_ok_and(|settled| latest < settled))
     }
 
     /// Adds what is in `dir`. A folder that several links lead to counts once, so that a circle ends.
@@ -126,20 +155,26 @@ impl Listing {
             }
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => self.add_folder(&path, depth + 1, visited)?,
-                Ok(metadata) if metadata.is_file() && is_ours(&path) => self.add_file(path, &metadata)?,
-                Err(error) if is_ours(&path) => return Err(cannot_read(&path, &error)),
+                Ok(metadata) if metadata.is_file() && is_ours(&path) => self.add_file(path, Some(&metadata))?,
+                // Whoever reads it says why it cannot be.
+                Err(_) if is_ours(&path) => self.add_file(path, None)?,
                 Ok(_) | Err(_) => {}
             }
         }
         Ok(())
     }
 
-    fn add_file(&mut self, path: PathBuf, metadata: &fs::Metadata) -> Result<(), SourceError> {
+    fn add_file(&mut self, path: PathBuf, metadata: Option<&fs::Metadata>) -> Result<(), SourceError> {
         if self.files.len() == MAX_FILES {
             return Err(whole(&path, format!("is one file too many; a folder may hold {MAX_FILES}")));
         }
-        let changed = ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
-        self.files.push(ListedFile { path, stamp: (metadata.dev(), metadata.ino(), metadata.len(), changed.0, changed.1) });
+        let stamp = metadata.map(|metadata| Stamp {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+            entry_changed: (metadata.ctime(), metadata.ctime_nsec()),
+        });
+        self.files.push(ListedFile { path, stamp });
         Ok(())
     }
 }
@@ -149,18 +184,27 @@ fn is_ours(path: &Path) -> bool {
 }
 
 /// Reads the listed files, all of them, so that every error is found at once.
-fn read_files(dir: &Path, listing: &Listing) -> Result<Folder, Vec<SourceError>> {
+fn read_files(dir: &Path, listing: &Listing) -> (Result<Folder, Vec<SourceError>>, Content) {
     let mut gathered = Gathered::default();
     let mut budget = MAX_FOLDER;
+    let mut content = digest::Context::new(&digest::SHA256);
     for ListedFile { path, .. } in &listing.files {
         let shown: Arc<str> = path.strip_prefix(dir).unwrap_or(path).display().to_string().into();
-        match read_file(path, &mut budget) {
+        let read = read_file(path, &mut budget);
+        let text = read.as_ref().map_or_else(String::as_str, String::as_str);
+        for part in [&*shown, text] {
+            content.update(&part.len().to_le_bytes());
+            content.update(part.as_bytes());
+        }
+        match read {
             Ok(text) => read_documents(&shown, &text, &mut gathered),
             Err(message) => gathered.errors.push(SourceError { file: shown, document: None, line: None, message }),
         }
     }
     let Gathered { objects, errors, warnings } = gathered;
-    if errors.is_empty() { Ok(Folder { objects, warnings }) } else { Err(errors) }
+    let mut sum = Content::default();
+    sum.copy_from_slice(content.finish().as_ref());
+    (if errors.is_empty() { Ok(Folder { objects, warnings }) } else { Err(errors) }, sum)
 }
 
 fn read_documents(file: &Arc<str>, text: &str, gathered: &mut Gathered) {

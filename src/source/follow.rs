@@ -3,7 +3,10 @@
 //!
 //! Must not know what is done about a change.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind, event::AccessMode};
 use tokio::{
@@ -50,8 +53,9 @@ impl FolderSource {
     async fn watch_at(self, pace: Pace, on_change: impl FnMut(Result<Folder, Vec<SourceError>>) + Send + 'static) {
         let (tell, mut told) = mpsc::channel(1);
         let mut follower = Follower { source: self, on_change, pace, tell, watching: None, gone: None, was_refused: false };
+        let mut was_told = false;
         loop {
-            follower = match task::spawn_blocking(move || follower.look()).await {
+            follower = match task::spawn_blocking(move || follower.look(was_told)).await {
                 Ok(follower) => follower,
                 Err(error) => {
                     tracing::error!(%error, "the configuration is no longer followed");
@@ -59,9 +63,12 @@ impl FolderSource {
                 }
             };
             let interval = if follower.watching.is_some() { pace.look_watched } else { pace.look_unwatched };
-            tokio::select! {
-                _ = told.recv() => gather(&mut told, pace).await,
-                () = sleep(interval) => {}
+            was_told = tokio::select! {
+                _ = told.recv() => true,
+                () = sleep(interval) => false,
+            };
+            if was_told {
+                gather(&mut told, pace).await;
             }
         }
     }
@@ -89,28 +96,43 @@ struct Follower<F> {
 
 impl<F: FnMut(Result<Folder, Vec<SourceError>>)> Follower<F> {
     /// Looks once, and hands on what changed.
-    fn look(mut self) -> Self {
+    fn look(mut self, was_told: bool) -> Self {
         match Listing::new(&self.source.dir) {
             Ok(listing) => {
-                self.gone = None;
                 // The watcher first, so that no change falls between the look and the watch.
                 let is_new = self.watch_root(&listing);
-                let listing = if is_new { Listing::new(&self.source.dir).unwrap_or_default() } else { listing };
-                if self.source.seen.as_ref() != Some(&listing) {
-                    let folder = self.source.load();
+                let looks_the_same = self.source.seen.as_ref() == Some(&listing) && listing.is_settled(SystemTime::now());
+                if was_told || is_new || !looks_the_same {
+                    self.read();
+                }
+            }
+            Err(error) => self.miss(error),
+        }
+        self
+    }
+
+    /// Reads the folder, and hands it on unless it holds what it held.
+    fn read(&mut self) {
+        let before = self.source.content;
+        match self.source.load() {
+            // It went away since it was listed.
+            Err(errors) if self.source.seen.is_none() => errors.into_iter().for_each(|error| self.miss(error)),
+            folder => {
+                if self.gone.take().is_some() || self.source.content != before {
                     (self.on_change)(folder);
                 }
             }
-            Err(error) => {
-                self.watching = None;
-                self.source.seen = None;
-                if self.gone.as_ref() != Some(&error) {
-                    self.gone = Some(error.clone());
-                    (self.on_change)(Err(vec![error]));
-                }
-            }
         }
-        self
+    }
+
+    /// Says once that the folder cannot be listed.
+    fn miss(&mut self, error: SourceError) {
+        self.watching = None;
+        (self.source.seen, self.source.content) = (None, None);
+        if self.gone.as_ref() != Some(&error) {
+            self.gone = Some(error.clone());
+            (self.on_change)(Err(vec![error]));
+        }
     }
 
     /// Sees to it that this folder is watched. Says whether it was not before.

@@ -125,10 +125,8 @@ fn files_that_are_no_text_or_too_large_are_errors() {
     fs::write(dir.path().join("latin.yaml"), b"a: \xe9\n").unwrap();
     fs::File::create(dir.path().join("large.yaml")).unwrap().set_len(MAX_FILE + 1).unwrap();
     symlink("nowhere", dir.path().join("dangling.yaml")).unwrap();
-    let error = load(&dir).unwrap_err();
-    assert!(error[0].to_string().contains("dangling.yaml: cannot be read"), "{error:?}");
-    fs::remove_file(dir.path().join("dangling.yaml")).unwrap();
-    let errors: Vec<String> = load(&dir).unwrap_err().iter().map(ToString::to_string).collect();
+    let mut errors: Vec<String> = load(&dir).unwrap_err().iter().map(ToString::to_string).collect();
+    assert!(errors.remove(0).starts_with("dangling.yaml: cannot be read: "));
     assert_eq!(errors, ["large.yaml: is larger than 16 MiB; split it", "latin.yaml: is not UTF-8"]);
 }
 

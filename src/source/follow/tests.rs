@@ -10,9 +10,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Change = Result<Vec<String>, Vec<SourceError>>;
 
+/// Writes a whole file at once: what is seen of a change is never half of it.
 fn write(dir: &Path, file: &str, name: &str) {
     let text = format!("apiVersion: ringfence.dev/v1alpha1\nkind: HostGrant\nmetadata: {{name: {name}}}\nspec: {{hosts: [a.b], namespaces: [a]}}\n");
-    fs::write(dir.join(file), text).unwrap();
+    fs::write(dir.join(".new"), text).unwrap();
+    fs::rename(dir.join(".new"), dir.join(file)).unwrap();
 }
 
 /// Follows `dir` in the background; what changes comes out of the channel.
@@ -117,4 +119,31 @@ async fn a_folder_that_goes_and_comes_back_is_followed_again() {
     await_change(&mut changes, has("first")).await.unwrap();
     write(&dir, "b.yaml", "second");
     await_change(&mut changes, has("second")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_changes_nothing_is_not_handed_on() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.yaml", "first");
+    let (mut changes, _task) = follow(dir.path(), looking());
+    write(dir.path(), "a.yaml", "first");
+    fs::write(dir.path().join("notes.txt"), "x").unwrap();
+    write(dir.path(), "b.yaml", "second");
+    assert_eq!(await_change(&mut changes, |_| true).await.unwrap(), ["first", "second"], "the first thing that is told is the first real change");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_change_that_does_not_show_from_outside_is_found() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.yaml", "first");
+    let mut source = FolderSource::new(dir.path());
+    source.load().unwrap();
+    write(dir.path(), "a.yaml", "other");
+    // As if both writes fell into one tick of the file system's clock.
+    source.seen = Some(Listing::new(dir.path()).unwrap());
+    let (sender, mut changes) = mpsc::unbounded_channel();
+    let task =
+        tokio::spawn(source.watch_at(looking(), move |folder| drop(sender.send(folder.map(|folder| vec![folder.objects[0].key.name.to_string()])))));
+    assert_eq!(await_change(&mut changes, |_| true).await.unwrap(), ["other"]);
+    task.abort();
 }

@@ -61,12 +61,16 @@ fn the_upstream_learns_nothing_it_should_not() {
     let Rules::Senders { forward, .. } = &holder(&compiled).rules else { panic!() };
     assert_eq!(*forward.headers, [("x-acs-audience".into(), "aud".into())]);
     let removed: Vec<&str> = forward.remove.iter().map(AsRef::as_ref).collect();
-    assert_eq!(removed, ["authorization", "x-callback-key", "x_acs_audience", "x_callback_key"]);
+    let mut expected = vec!["authorization", "x-callback-key"];
+    expected.extend(["x-acs_audience", "x_acs-audience", "x_acs_audience", "x-callback_key", "x_callback-key", "x_callback_key"]);
+    expected.sort_unstable();
+    assert_eq!(removed, expected);
     assert_eq!(*forward.strip_query, ["key".into()]);
     let kept = policy().replace("sha256: [", "upstream: Forward, sha256: [").replace("authorization: Remove", "authorization: Keep");
     let compiled = compile(&[("a.yaml", &kept), ("b.yaml", SECRET)], &Options::default());
     let Rules::Senders { forward, .. } = &holder(&compiled).rules else { panic!() };
-    assert_eq!(*forward.remove, ["x_acs_audience".into()]);
+    let removed: Vec<&str> = forward.remove.iter().map(AsRef::as_ref).collect();
+    assert_eq!(removed, ["x-acs_audience", "x_acs-audience", "x_acs_audience"]);
 }
 
 #[test]
