@@ -95,6 +95,7 @@ impl From<WireName> for Wire {
 
 /// The answer and how it came about.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Explained {
     steps: Vec<Explanation>,
     decision: String,
@@ -278,10 +279,11 @@ fn findings(published: &Published) -> impl Iterator<Item = String> {
     published.reports.iter().flat_map(|report| {
         report.findings.iter().map(|Finding { severity, field, message, .. }| {
             let severity = match severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
+                Severity::Error => "has an error",
+                Severity::Warning => "may not be meant so",
             };
-            format!("{severity} in {} {field}: {message}", report.object)
+            let place = if field.is_empty() { String::new() } else { format!(" at {field}") };
+            format!("{} {severity}{place}: {message}", report.object)
         })
     })
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use ringfence_core::{
     compile::Options,
     decide::{KeySetId, KeySource, PolicySet, Rules},
@@ -31,10 +31,10 @@ pub struct PolicyFolder {
     #[arg(long, default_value = "ringfence", value_name = "NAMESPACE", env = "RINGFENCE_RESOURCE_NAMESPACE", help_heading = "Policies")]
     resource_namespace: String,
     /// Fetch keys over plain http, too
-    #[arg(long, env = "RINGFENCE_INSECURE_HTTP_ISSUERS", help_heading = "Keys")]
+    #[arg(long, env = "RINGFENCE_INSECURE_HTTP_ISSUERS", value_parser = BoolishValueParser::new(), help_heading = "Keys")]
     insecure_http_issuers: bool,
     /// Fetch keys from private and loopback addresses, too
-    #[arg(long, env = "RINGFENCE_ALLOW_PRIVATE_ISSUERS", help_heading = "Keys")]
+    #[arg(long, env = "RINGFENCE_ALLOW_PRIVATE_ISSUERS", value_parser = BoolishValueParser::new(), help_heading = "Keys")]
     allow_private_issuers: bool,
 }
 

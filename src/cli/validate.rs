@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use ringfence_core::{
     api::{Kind, Location},
     compile::{Compiled, Finding, Options, Severity, compile},
@@ -41,7 +41,7 @@ pub struct Validate {
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',', env = "RINGFENCE_ISSUER_ORIGINS", help_heading = "Issuers")]
     issuer_origins: Vec<String>,
     /// Take issuers over plain http, too: for tests only
-    #[arg(long, env = "RINGFENCE_INSECURE_HTTP_ISSUERS", help_heading = "Issuers")]
+    #[arg(long, env = "RINGFENCE_INSECURE_HTTP_ISSUERS", value_parser = BoolishValueParser::new(), help_heading = "Issuers")]
     insecure_http_issuers: bool,
     #[command(flatten)]
     output: OutputFormat,

@@ -140,7 +140,7 @@ fn compile_keys(
 /// Whether keys may be fetched from `url`; an error is in the findings.
 fn judge_url(url: &str, at: &Field<'_>, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<()> {
     match url::origin(url, context.options.insecure_http_issuers) {
-        Err(why) => findings.invalid(at, format!("`{}` {why}", shown(url))),
+        Err(why) => findings.invalid(at, format!("`{}`: {why}", shown(url))),
         Ok(origin) if !context.allows_origin(&origin) => {
             let message = format!("keys may not be fetched from `{origin}`; the operator allows it with `--issuer-origins`");
             findings.error(at, reasons::ISSUER_NOT_ALLOWED, message);

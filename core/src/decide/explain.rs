@@ -45,20 +45,20 @@ impl fmt::Display for TokenNote<'_> {
                 "signed by key `{}` of `{}`, {}",
                 token.kid.escape_debug(),
                 rule.issuer,
-                Age { at_ms: claims.expires_ms, now: *now, verb: "expires" }
+                Age { at_ms: claims.expires_ms, now: *now, verb: Verb::EXPIRE }
             ),
             Some(Reason::AlgorithmRefused) => write!(f, "alg is {}, which this sender or this key does not take", token.algorithm.name()),
             Some(Reason::IssuerMismatch) => write!(f, "iss is {}, the sender takes `{}`", text(&claims.issuer), rule.issuer),
             Some(Reason::AudienceMismatch) => {
                 write!(f, "aud is {}, which is none of the sender's {}", text(&claims.audiences.first().cloned()), rule.audiences.len())
             }
-            Some(Reason::TokenExpired) => Age { at_ms: claims.expires_ms, now: *now, verb: "expires" }.fmt(f),
-            Some(Reason::TokenNotYetValid) => Age { at_ms: claims.not_before_ms.max(claims.issued_at_ms), now: *now, verb: "begins" }.fmt(f),
+            Some(Reason::TokenExpired) => Age { at_ms: claims.expires_ms, now: *now, verb: Verb::EXPIRE }.fmt(f),
+            Some(Reason::TokenNotYetValid) => Age { at_ms: claims.not_before_ms.max(claims.issued_at_ms), now: *now, verb: Verb::BEGIN }.fmt(f),
             Some(Reason::LifetimeExceeded) => {
                 write!(
                     f,
                     "{}, the sender's cap is {} s",
-                    Age { at_ms: claims.expires_ms, now: *now, verb: "expires" },
+                    Age { at_ms: claims.expires_ms, now: *now, verb: Verb::EXPIRE },
                     rule.max_lifetime_ms.unwrap_or_default() / 1000
                 )
             }
@@ -75,14 +75,25 @@ impl fmt::Display for TokenNote<'_> {
 struct Age {
     at_ms: Option<i64>,
     now: Now,
-    verb: &'static str,
+    verb: Verb,
+}
+
+/// What happens, before and after it does.
+struct Verb {
+    future: &'static str,
+    past: &'static str,
+}
+
+impl Verb {
+    const EXPIRE: Self = Self { future: "expires", past: "expired" };
+    const BEGIN: Self = Self { future: "begins", past: "began" };
 }
 
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(at_ms) = self.at_ms else { return f.write_str("without a date") };
         let seconds = at_ms.saturating_sub(self.now.effective_ms) / 1000;
-        let verb = self.verb;
-        if seconds < 0 { write!(f, "{verb} {} s ago", -seconds) } else { write!(f, "{verb} in {seconds} s") }
+        let Verb { future, past } = self.verb;
+        if seconds < 0 { write!(f, "{past} {} s ago", -seconds) } else { write!(f, "{future} in {seconds} s") }
     }
 }

@@ -103,7 +103,7 @@ fn an_issuer_of_ones_own_is_taken_verbatim() {
     assert_eq!(token.max_lifetime_ms, Some(600_000));
     assert_eq!(compiled.key_sets.len(), 2);
     let refused = said(&compile(&[("a.yaml", &own), ("b.yaml", SECRET)], &Options::default()));
-    assert!(refused[0].contains("openIdConfiguration: `http://127.0.0.1:9/calling/x?y=1` keys are fetched over https only"), "{refused:?}");
+    assert!(refused[0].contains("openIdConfiguration: `http://127.0.0.1:9/calling/x?y=1`: keys are fetched over https only"), "{refused:?}");
 }
 
 #[test]
