@@ -23,6 +23,9 @@
 mod blocks;
 #[cfg(feature = "real-proxies")]
 mod commands;
+mod demo;
+mod links;
+mod reference;
 mod yaml;
 
 use std::{
