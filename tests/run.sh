@@ -47,6 +47,7 @@ install_packages() {
   PATH=$PATH:/usr/sbin
   command -v nginx >/dev/null || missing+=(nginx)
   command -v h2load >/dev/null || missing+=(nghttp2-client)
+  command -v curl >/dev/null || missing+=(curl)
   command -v promtool >/dev/null || missing+=(prometheus)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

@@ -70,6 +70,13 @@ pub struct Outcome {
     pub stripped: BTreeSet<String>,
 }
 
+impl Outcome {
+    /// Decision and reason, as one.
+    fn label(&self) -> String {
+        format!("{} ({})", self.decision, self.reason)
+    }
+}
+
 impl From<&Verdict> for Outcome {
     fn from(verdict: &Verdict) -> Self {
         let mut outcome = Self {
@@ -120,7 +127,7 @@ impl Expectation {
         };
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
         [
-            compare("decision", Some(decision), &outcome.decision),
+            (*decision != outcome.decision).then(|| differ("decision", decision, &outcome.label())),
             compare("reason", reason_wanted.as_ref(), &outcome.reason),
             compare("policy", policy.as_ref(), &text(&outcome.policy)),
             compare("sender", sender.as_ref(), &text(&outcome.sender)),
