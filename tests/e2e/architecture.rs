@@ -23,8 +23,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("source", &[], &["api", "compile", "decide"]),
     ("telemetry", &["clock"], &["compile", "decide"]),
 ];
-const EVERY_ROOM: &[&str] =
-    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "source", "telemetry"];
+const EVERY_ROOM: &[&str] = &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "source", "telemetry"];
 const EVERY_PART: &[&str] = &["api", "compile", "decide"];
 
 /// The parts of the core, and the other parts each may use.
