@@ -1,6 +1,6 @@
 //! Address ranges, kept as sorted intervals so that a lookup is a binary search whatever their number.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -41,10 +41,27 @@ impl RangeSet {
         self.v4.len() + self.v6.len()
     }
 
+    /// Whether one of the ranges begins within a private network.
+    pub(super) fn begins_private(&self) -> bool {
+        self.v4.iter().any(|(start, _)| is_private(Ipv4Addr::from_bits(*start).into()))
+            || self.v6.iter().any(|(start, _)| is_private(Ipv6Addr::from_bits(*start).into()))
+    }
+
     /// Whether there is no range at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
+    }
+}
+
+/// Whether `source` is an address that no client on the internet has.
+pub(super) fn is_private(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(source) => {
+            let shared = source.octets()[0] == 100 && source.octets()[1] & 0xc0 == 64;
+            source.is_private() || source.is_loopback() || source.is_link_local() || shared
+        }
+        IpAddr::V6(source) => source.is_loopback() || source.is_unique_local() || source.is_unicast_link_local(),
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     About, ApiKeyCarrier, Audience, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch, Reason, Request, SenderChecks,
     SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential,
     explain::{self, SourceNote},
+    network::is_private,
     token::{self, Token},
 };
 
@@ -164,7 +165,8 @@ pub(super) fn check_source(request: &Request<'_>, rule: &SourceRule, about: &mut
     let reason = match request.source {
         Some(source) if rule.ranges.iter().any(|ranges| ranges.contains(source)) => return Ok(false),
         Some(source) => {
-            if is_private(source) {
+            // Where the ranges are private ones, a private client hides behind nothing.
+            if is_private(source) && !rule.ranges.iter().any(|ranges| ranges.begins_private()) {
                 about.hidden_client = Some(source);
             }
             Reason::SourceDenied
@@ -174,17 +176,6 @@ pub(super) fn check_source(request: &Request<'_>, rule: &SourceRule, about: &mut
     match rule.on_mismatch {
         OnMismatch::Deny => Err(reason),
         OnMismatch::Observe => Ok(true),
-    }
-}
-
-/// Whether `source` is an address that no client on the internet has.
-fn is_private(source: std::net::IpAddr) -> bool {
-    match source {
-        std::net::IpAddr::V4(source) => {
-            let shared = source.octets()[0] == 100 && source.octets()[1] & 0xc0 == 64;
-            source.is_private() || source.is_loopback() || source.is_link_local() || shared
-        }
-        std::net::IpAddr::V6(source) => source.is_loopback() || source.is_unique_local() || source.is_unicast_link_local(),
     }
 }
 

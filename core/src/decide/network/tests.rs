@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use proptest::prelude::*;
 
 use super::*;
@@ -26,6 +24,19 @@ fn everything_and_nothing() {
         assert!(!RangeSet::default().contains(address.parse().unwrap()));
     }
     assert!(RangeSet::default().is_empty() && !everything.is_empty());
+}
+
+#[test]
+fn private_ranges_are_known() {
+    let begins_private = |network: &str| RangeSet::new(&[network.parse().unwrap()]).begins_private();
+    for private in
+        ["10.0.0.0/8", "172.16.0.0/16", "192.168.1.0/24", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "fd00::/8", "fe80::/10", "::1/128"]
+    {
+        assert!(begins_private(private), "{private}");
+    }
+    for public in ["52.112.0.0/14", "100.128.0.0/10", "2603:1063::/38", "0.0.0.0/0"] {
+        assert!(!begins_private(public), "{public}");
+    }
 }
 
 fn network() -> impl Strategy<Value = IpNet> {
