@@ -56,3 +56,37 @@ mod a_ringfence_that_is_down_lets_nothing_by {
         assert!(application.seen().is_empty());
     }
 }
+
+/// What docs/client-address.md says for one load balancer that appends to `X-Forwarded-For`: the last address that it did not make up itself.
+mod behind_a_load_balancer {
+    use super::*;
+    use crate::support::wait_for;
+
+    /// The header as the load balancer hands it on: what its client made up, and its client.
+    const FORWARDED: &str = "192.0.2.1, 52.112.0.9";
+
+    async fn finds_the_client(kind: Kind, flags: &[&str], edits: &[(&str, &str)]) {
+        let stand = Stand::start_with(kind, flags, edits).await;
+        let ask = Ask::new("POST", "/api/callbacks").header("Host", HOST).header("X-Forwarded-For", FORWARDED);
+        assert_eq!(ask.send(stand.proxy.address).await.status, 403);
+        let decision = wait_for("the decision", async || stand.ringfence.decisions().pop()).await;
+        assert_eq!((&decision["source"], &decision["reason"]), (&"52.112.0.9".into(), &"source_denied".into()), "{decision}");
+    }
+
+    /// Envoy names the loopback peer by another address of the machine, so any is trusted.
+    #[tokio::test]
+    async fn envoy_over_grpc() {
+        finds_the_client(Kind::EnvoyGrpc, &["--grpc-client-address=xff:1", "--trusted-proxies=0.0.0.0/0,::/0"], &[]).await;
+    }
+
+    #[tokio::test]
+    async fn envoy_over_http() {
+        let hops = ("use_remote_address: true", "use_remote_address: true\n                xff_num_trusted_hops: 1");
+        finds_the_client(Kind::EnvoyHttp, &[], &[hops]).await;
+    }
+
+    #[tokio::test]
+    async fn nginx() {
+        finds_the_client(Kind::Nginx, &["--http-client-address=xff:0", "--trusted-proxies=127.0.0.0/8"], &[]).await;
+    }
+}
