@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::wait_for;
@@ -17,6 +17,7 @@ const SHOWN: usize = 40;
 pub struct Process {
     name: String,
     child: Child,
+    has_children: bool,
     output: Output,
     readers: [JoinHandle<()>; 2],
 }
@@ -61,7 +62,13 @@ impl Process {
             .unwrap_or_else(|error| panic!("{name} cannot be started ({command:?}): {error}"));
         let output = Output::default();
         let readers = [output.follow(child.stdout.take().unwrap()), output.follow(child.stderr.take().unwrap())];
-        Self { name: name.to_owned(), child, output, readers }
+        Self { name: name.to_owned(), child, has_children: false, output, readers }
+    }
+
+    /// Says that it has children, which only it can end: it is asked to end before it is killed.
+    pub fn with_children(mut self) -> Self {
+        self.has_children = true;
+        self
     }
 
     /// What it has written so far.
@@ -116,6 +123,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let ended = self.ended();
+        if self.has_children && ended.is_none() {
+            self.terminate();
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while self.ended().is_none() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {

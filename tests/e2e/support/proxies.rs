@@ -165,7 +165,7 @@ async fn start_nginx(mut config: String, replicas: &[Replica], application: Sock
         let folder = folder();
         let file = folder.path().join("nginx.conf");
         fs::write(&file, config).unwrap();
-        let mut process = Process::start("nginx", Command::new("nginx").arg("-p").arg(folder.path()).arg("-c").arg(&file));
+        let mut process = Process::start("nginx", Command::new("nginx").arg("-p").arg(folder.path()).arg("-c").arg(&file)).with_children();
         let started = wait_for("nginx to listen", async || {
             if process.ended().is_some() {
                 let taken = process.output().lines_from(0).iter().any(|line| line.contains("Address already in use"));

@@ -24,6 +24,7 @@ use super::{
     PATIENCE,
     http::{Answer, Ask, connect, read_answer},
     upstream::Seen,
+    wait_for,
 };
 
 /// The sixteen zero bytes that every handshake here uses as its key.
@@ -55,13 +56,13 @@ impl Socket<TokioIo<Upgraded>> {
     pub async fn open_over_http2(ask: &Ask, to: SocketAddr) -> Result<Self, u16> {
         let stream = TokioIo::new(connect(ask.from, to).await);
         let (mut sender, mut connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
-        // The server permits it with its first settings.
-        let permitted = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
-            Poll::Ready(ended) => panic!("the connection ended: {ended:?}"),
-            Poll::Pending if connection.is_extended_connect_protocol_enabled() => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        });
-        tokio::time::timeout(PATIENCE, permitted).await.expect("extended CONNECT to be permitted");
+        // The server permits it with its first settings, for which nobody wakes us.
+        wait_for("extended CONNECT to be permitted", async || {
+            let ended = poll_fn(|context| Poll::Ready(Pin::new(&mut connection).poll(context).is_ready())).await;
+            assert!(!ended, "the connection ended");
+            connection.is_extended_connect_protocol_enabled().then_some(())
+        })
+        .await;
         tokio::spawn(connection);
         let host = ask.headers.iter().find(|(name, _)| name == "Host").map(|(_, value)| str::from_utf8(value).unwrap()).unwrap();
         let mut request = Request::builder().method("CONNECT").version(Version::HTTP_2).uri(format!("http://{host}{}", ask.target));
