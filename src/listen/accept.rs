@@ -130,6 +130,9 @@ pub(super) async fn accept<P: Protocol>(
             break;
         }
     }
+    // The process may end once nobody is present, and a Unix socket's file is to be gone by then.
+    drop(acceptor);
+    drop(presence);
 }
 
 fn is_the_peers_fault(error: &io::Error) -> bool {
