@@ -211,3 +211,21 @@ fn every_finding_has_its_line() {
         assert!(shown.contains(&reason), "{reason}");
     }
 }
+
+#[test]
+fn every_field_of_the_decision_log_has_its_line() {
+    let page = page("metrics.md");
+    let section = section(&page, "## Decision log");
+    let documented: BTreeSet<_> = rows(section).iter().flat_map(|row| spans(row[0])).collect();
+    let source = fs::read_to_string(root().join("src/telemetry/decision_log/line.rs")).unwrap();
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let written: BTreeSet<_> = source.split("(\"").skip(1).filter_map(|rest| rest.split_once("\",")).map(|(name, _)| name).filter(is_name).collect();
+    assert_eq!(documented, written.into_iter().filter(|name| *name != "suppressed").collect());
+    for line in section.lines().filter(|line| line.starts_with('{')) {
+        let example: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        for field in example.keys().filter(|field| *field != "suppressed") {
+            assert!(documented.contains(field.as_str()), "{field}");
+        }
+    }
+}
