@@ -5,6 +5,7 @@ mod series;
 mod tests;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -234,7 +235,10 @@ fn count_states(policies: &PolicySet, reports: &[Report]) -> [(&'static str, i64
     let parts = policies.parts();
     let is_not_granted =
         |report: &&Report| report.findings.iter().any(|finding| finding.severity == Severity::Error && finding.reason == "HostNotGranted");
-    let in_force = parts.holders.iter().chain(&parts.fallbacks).map(|policy| State::of_policy(policy));
+    // A policy that lost some of its places is there more than once.
+    let mut seen: HashSet<&str> = parts.pinnable.iter().map(|policy| &*policy.id.label).collect();
+    let once = parts.holders.iter().chain(&parts.fallbacks).filter(|policy| seen.insert(&policy.id.label));
+    let in_force = once.map(|policy| State::of_policy(policy));
     let states: Vec<_> = in_force
         .chain(parts.floors.iter().map(State::of_floor))
         .chain(parts.unreadable.iter().map(|_| State::Invalid))

@@ -1,4 +1,5 @@
-//! No two policies may hold the same place: of those that tie for a host and path, the senior one keeps all its places, the others none.
+//! No two policies may hold the same place: of those that tie for a host and path, the senior one holds it. Whoever loses a place keeps its
+//! others, else a policy could take from another what it has no claim to itself.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,8 +15,8 @@ type Place = (HostPattern, bool, Arc<str>);
 pub(super) struct Settled<'o> {
     /// They hold their places. Some have none.
     pub(super) holders: Vec<Draft<'o>>,
-    /// They lost them.
-    pub(super) losers: Vec<Draft<'o>>,
+    /// They lost some of them, and hold what these matches cover.
+    pub(super) losers: Vec<(Draft<'o>, Vec<Match>)>,
 }
 
 /// Settles who holds which place.
@@ -24,15 +25,18 @@ pub(super) fn settle(mut drafts: Vec<Draft<'_>>) -> Settled<'_> {
     let mut places: HashMap<Place, Arc<PolicyId>> = HashMap::new();
     let (mut holders, mut losers) = (Vec::with_capacity(drafts.len()), Vec::new());
     for mut draft in drafts {
-        let wanted: Vec<Place> = places_of(&draft.policy.matches).collect();
-        let taken = wanted.iter().find_map(|place| places.get(place).map(|winner| (Arc::clone(winner), describe(place))));
-        match taken {
+        let wanted = places_of(&draft.policy.matches);
+        let lost = wanted.iter().find_map(|(place, ..)| places.get(place).map(|winner| (Arc::clone(winner), describe(place))));
+        match lost {
             Some((winner, over)) => {
-                draft.lose(&winner, &over);
-                losers.push(draft);
+                let left: Vec<_> = wanted.into_iter().filter(|(place, ..)| !places.contains_key(place)).collect();
+                let matches = matches_of(&left, draft.policy.matches.ignore_path_case);
+                places.extend(left.into_iter().map(|(place, ..)| (place, Arc::clone(&draft.policy.id))));
+                draft.lose(&winner, &over, !matches.is_empty());
+                losers.push((draft, matches));
             }
             None => {
-                places.extend(wanted.into_iter().map(|place| (place, Arc::clone(&draft.policy.id))));
+                places.extend(wanted.into_iter().map(|(place, ..)| (place, Arc::clone(&draft.policy.id))));
                 holders.push(draft);
             }
         }
@@ -40,16 +44,26 @@ pub(super) fn settle(mut drafts: Vec<Draft<'_>>) -> Settled<'_> {
     Settled { holders, losers }
 }
 
-fn places_of(matches: &Match) -> impl Iterator<Item = Place> {
+/// Every place that `matches` covers, host by host, with what it was made of.
+fn places_of(matches: &Match) -> Vec<(Place, &HostPattern, PathPattern)> {
     let every_path = matches.paths.is_empty().then(|| PathPattern::prefix("/"));
     let paths: Vec<PathPattern> = matches.paths.iter().cloned().chain(every_path).collect();
-    matches.hosts.iter().flat_map(move |host| {
-        let place = |path: &PathPattern| match path {
-            PathPattern::Exact { folded, .. } => (host.clone(), true, Arc::clone(folded)),
-            PathPattern::Prefix { folded, .. } => (host.clone(), false, Arc::clone(folded)),
-        };
-        paths.iter().map(place).collect::<Vec<_>>()
-    })
+    let place = |host: &HostPattern, path: &PathPattern| match path {
+        PathPattern::Exact { folded, .. } => (host.clone(), true, Arc::clone(folded)),
+        PathPattern::Prefix { folded, .. } => (host.clone(), false, Arc::clone(folded)),
+    };
+    matches.hosts.iter().flat_map(|host| paths.iter().map(move |path| (place(host, path), host, path.clone()))).collect()
+}
+
+/// What covers these places and no others, in the order of [`places_of`].
+fn matches_of(left: &[(Place, &HostPattern, PathPattern)], ignore_path_case: bool) -> Vec<Match> {
+    let by_host = left.chunk_by(|(_, one, _), (_, other, _)| one == other);
+    let to_match = |places: &[(Place, &HostPattern, PathPattern)]| Match {
+        hosts: places.first().map(|(_, host, _)| (*host).clone()).into_iter().collect(),
+        paths: places.iter().map(|(_, _, path)| path.clone()).collect(),
+        ignore_path_case,
+    };
+    by_host.map(to_match).collect()
 }
 
 fn describe((host, is_exact, path): &Place) -> String {

@@ -4,36 +4,43 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     api::{
-        self, Authorization,
+        self, Authorization, Upstream,
         bounds::{FORWARDED_HEADERS, TEXT_LENGTH},
     },
-    decide::{ApiKeyCarrier, ApiKeyRule, Forward, Sender},
+    decide::{ApiKeyCarrier, Forward, Sender},
 };
 
 use super::{
     context::Context,
     findings::{Field, Findings, reasons, shown},
     names,
+    section::Section,
+    spec::SenderReading,
 };
 
-/// Compiles `forward`, with what the senders' API keys add to it. `None` if something is wrong; it is in the findings.
+/// Where an API key travels, and whether it is taken out.
+struct Carried {
+    carrier: ApiKeyCarrier,
+    strip: bool,
+}
+
+/// Compiles `forward`, with what the senders' API keys add to it. The flag says whether all of it could be read; what is wrong is in the
+/// findings.
 pub(super) fn compile_forward(
     forward: Option<&api::Forward>,
+    readings: &[SenderReading],
     senders: &[Sender],
     context: &mut Context<'_>,
     findings: &mut Findings<'_>,
-) -> Option<Forward> {
+) -> (Forward, bool) {
     let at = Field::SPEC.key("forward");
     let mark = findings.mark();
-    let keys: Vec<&ApiKeyRule> = senders.iter().filter_map(|sender| sender.checks.as_ref().ok()?.api_key.as_ref()).collect();
+    let keys: Vec<Carried> = readings.iter().filter_map(|reading| carried(reading, context)).collect();
     let headers = forward.and_then(|forward| forward.headers.as_deref()).unwrap_or_default();
     let headers = compile_headers(headers, &keys, &at.key("headers"), context, findings);
     let authorization = forward.and_then(|forward| forward.authorization).unwrap_or_default();
     warn_of_no_token(&headers, senders, &at, findings);
     warn_of_mixed_stripping(&keys, findings);
-    if findings.has_errors_since(mark) {
-        return None;
-    }
     let carriers = |wanted: fn(&ApiKeyCarrier) -> Option<&Arc<str>>| {
         let mut names: Vec<_> = keys.iter().filter(|key| key.strip).filter_map(|key| wanted(&key.carrier)).cloned().collect();
         names.sort_unstable();
@@ -55,14 +62,26 @@ pub(super) fn compile_forward(
         remove.push(context.share_text("authorization"));
     }
     remove.sort_unstable();
-    Some(Forward { headers: headers.into(), remove: remove.into(), strip_query: strip_query.into() })
+    (Forward { headers: headers.into(), remove: remove.into(), strip_query: strip_query.into() }, !findings.has_errors_since(mark))
+}
+
+/// The API key of a sender, also of an unsound one: another sender may allow a request that carries it.
+fn carried(reading: &SenderReading, context: &mut Context<'_>) -> Option<Carried> {
+    let SenderReading::Read(Section { value: sender, .. }) = reading else { return None };
+    let api_key = sender.api_key.as_ref()?;
+    let carrier = match (&api_key.query, &api_key.header) {
+        (Some(query), None) if names::check_parameter(query).is_ok() => ApiKeyCarrier::Query(context.share_text(query)),
+        (None, Some(header)) => ApiKeyCarrier::Header(context.share_text(&names::read_header(header).ok()?)),
+        (Some(_), _) | (None, None) => return None,
+    };
+    Some(Carried { carrier, strip: api_key.upstream.unwrap_or_default() == Upstream::Strip })
 }
 
 type Headers = Vec<(Arc<str>, Box<str>)>;
 
 fn compile_headers(
     headers: &[api::ForwardedHeader],
-    keys: &[&ApiKeyRule],
+    keys: &[Carried],
     at: &Field<'_>,
     context: &mut Context<'_>,
     findings: &mut Findings<'_>,
@@ -100,8 +119,8 @@ fn warn_of_no_token(headers: &Headers, senders: &[Sender], at: &Field<'_>, findi
 }
 
 /// A key that one sender strips is stripped for all of them: the upstream request is one and the same.
-fn warn_of_mixed_stripping(keys: &[&ApiKeyRule], findings: &mut Findings<'_>) {
-    let is_mixed = |key: &&&ApiKeyRule| !key.strip && keys.iter().any(|other| other.strip && other.carrier == key.carrier);
+fn warn_of_mixed_stripping(keys: &[Carried], findings: &mut Findings<'_>) {
+    let is_mixed = |key: &&Carried| !key.strip && keys.iter().any(|other| other.strip && other.carrier == key.carrier);
     if let Some(key) = keys.iter().find(is_mixed) {
         let (ApiKeyCarrier::Query(name) | ApiKeyCarrier::Header(name)) = &key.carrier;
         let message = format!("`{name}` is stripped by one sender and forwarded by another; it is stripped");

@@ -200,31 +200,35 @@ fn assemble(
     let (policies, fallbacks) = (conflicts::settle(drafts), conflicts::settle(fallbacks));
     // The operator's own come first.
     for (Settled { holders, losers }, is_fallback) in [(fallbacks, true), (policies, false)] {
+        let list = if is_fallback { &mut parts.fallbacks } else { &mut parts.holders };
         for mut draft in holders {
             if !draft.policy.matches.hosts.is_empty() {
                 key_sets.reserve(&mut draft);
             }
-            let list = if is_fallback { &mut parts.fallbacks } else { &mut parts.holders };
-            conclude(draft, Some(list), &mut parts.unreadable, reports);
+            let policy = conclude(draft, &mut parts.unreadable, reports);
+            // Without a host that it may speak for it belongs nowhere.
+            list.extend((!policy.matches.hosts.is_empty()).then(|| Arc::new(policy)));
         }
-        for draft in losers {
-            let list = (!is_fallback).then_some(&mut parts.pinnable);
-            conclude(draft, list, &mut parts.unreadable, reports);
+        for (mut draft, held) in losers {
+            if !held.is_empty() {
+                key_sets.reserve(&mut draft);
+            }
+            let policy = conclude(draft, &mut parts.unreadable, reports);
+            list.extend(held.into_iter().map(|matches| Arc::new(Policy { matches, ..policy.clone() })));
+            parts.pinnable.extend((!is_fallback).then(|| Arc::new(policy)));
         }
     }
     (parts, key_sets.into_kept())
 }
 
-/// Puts a draft where it belongs; without a host that it may speak for it belongs nowhere.
-fn conclude(draft: Draft<'_>, list: Option<&mut Vec<Arc<Policy>>>, unreadable: &mut Vec<Arc<PolicyId>>, reports: &mut Vec<Report>) {
+/// Takes note of what is said about a draft and whether it can be read.
+fn conclude(draft: Draft<'_>, unreadable: &mut Vec<Arc<PolicyId>>, reports: &mut Vec<Report>) -> Policy {
     let Draft { policy, is_unreadable, findings, .. } = draft;
     reports.push(findings.into_report());
     if is_unreadable {
         unreadable.push(Arc::clone(&policy.id));
     }
-    if let Some(list) = list.filter(|_| !policy.matches.hosts.is_empty()) {
-        list.push(Arc::new(policy));
-    }
+    policy
 }
 
 /// The same for the same objects on every replica: made of uid and generation, for Secrets and `ConfigMap`s of the resourceVersion.

@@ -81,12 +81,12 @@ fn draft<'o>(object: &'o Object, reading: &Reading, compiled: CompiledMatch, con
         .map(|(index, sender)| compile_sender(sender, surroundings, &at.index(index), context, &mut findings))
         .collect();
     let senders_are_sound = judge_list(reading.senders.as_deref(), &senders, &at, &mut findings);
-    let forward = compile_forward(reading.forward.as_ref(), &senders, context, &mut findings);
-    let rules = match forward {
-        Some(forward) if reading.is_whole && is_whole && senders_are_sound => {
-            Rules::Senders { senders: senders.into(), forward: context.share_forward(forward) }
-        }
-        Some(_) | None => Rules::Invalid { problem: findings.problem_outside(&at) },
+    let (forward, forward_is_sound) = compile_forward(reading.forward.as_ref(), readings, &senders, context, &mut findings);
+    let forward = context.share_forward(forward);
+    let rules = if reading.is_whole && is_whole && senders_are_sound && forward_is_sound {
+        Rules::Senders { senders: senders.into(), forward }
+    } else {
+        Rules::Invalid { problem: findings.problem_outside(&at), forward }
     };
     let policy = Policy { id: Arc::new(identify(object)), mode: mode(reading.mode), matches, rules };
     Draft { object, policy, is_unreadable: !is_whole, findings }
@@ -159,10 +159,11 @@ impl Draft<'_> {
         (self.object.created.unwrap_or(i64::MAX), &self.object.key.namespace, &self.object.key.name)
     }
 
-    /// Says that this policy lost its place to `winner`.
-    pub(super) fn lose(&mut self, winner: &PolicyId, over: &str) {
+    /// Says that this policy lost a place to `winner`, and whether it has others left.
+    pub(super) fn lose(&mut self, winner: &PolicyId, over: &str, has_others: bool) {
+        let rest = if has_others { "; this one keeps what it has for itself" } else { "" };
         let way_on = if self.policy.id.namespace.is_empty() { "" } else { "; a route may still pin this one" };
-        let message = format!("`{winner}` already has {over}, and no two policies can; change the `match` of one of them{way_on}");
+        let message = format!("`{winner}` already has {over}, and no two policies can; change the `match` of one of them{rest}{way_on}");
         self.findings.error(&Field::SPEC.key("match"), reasons::CONFLICTED, message);
     }
 }

@@ -58,27 +58,27 @@ struct Grant<'p> {
 
 impl<'c, T: Trace> Check<'c, T> {
     fn run(mut self) -> Decided {
-        let (policies, host) = (self.policies, self.host);
-        let is_claimed = policies.claimants(self.host).next().is_some() || policies.unreadable_claims(self.host);
-        if !is_claimed && self.request.pin.is_none() && policies.floors(self.host).next().is_none() {
-            self.note("host", None, format_args!("no policy claims `{host}`"));
-            return self.unmatched(is_claimed);
-        }
-        let request = self.request;
+        let (request, policies, host) = (self.request, self.policies, self.host);
+        let is_claimed = policies.claimants(host).next().is_some() || policies.unreadable_claims(host);
+        let is_guarded = is_claimed || request.pin.is_some() || policies.floors(host).any(|floor| floor.mode == Mode::Enforce);
         let path = match &request.target.path {
-            Ok(path) => path,
-            Err(why) => {
+            Err(why) if is_guarded => {
                 self.fail("path", None, Reason::AmbiguousPath, format_args!("the path holds {why}"));
                 return self.refuse_for_host(Reason::AmbiguousPath, None);
             }
+            path => path.as_ref().ok(),
         };
         if is_claimed && request.headers.one("authorization") == Header::Many {
             self.fail("headers", None, Reason::DuplicateCredential, format_args!("more than one Authorization header"));
-            return self.refuse_for_host(Reason::DuplicateCredential, Some(path));
+            return self.refuse_for_host(Reason::DuplicateCredential, path);
         }
         if let Err(reason) = self.check_floors(path) {
             return self.deny(reason);
         }
+        let Some(path) = path.filter(|_| is_guarded) else {
+            self.note("host", None, format_args!("no policy claims `{host}`"));
+            return self.unmatched(is_claimed);
+        };
         match self.select(path) {
             Ok(Some(policy)) => self.check_policy(policy, path),
             Ok(None) => self.unmatched(is_claimed),
@@ -87,13 +87,16 @@ impl<'c, T: Trace> Check<'c, T> {
         }
     }
 
-    /// Every floor that covers host and path must pass; the first that does not decides.
-    fn check_floors(&mut self, path: &Path<'_>) -> Result<(), Reason> {
+    /// Every floor that covers host and path must pass; the first that does not decides. A path of `None` is one that cannot be compared.
+    fn check_floors(&mut self, path: Option<&Path<'_>>) -> Result<(), Reason> {
+        self.about.shadow_floors.clear();
         for floor in self.policies.floors(self.host) {
-            let result = match coverage(&floor.matches.paths, path, floor.matches.ignore_path_case) {
-                Coverage::Outside => continue,
-                Coverage::SpellingMatters => Err(Reason::AmbiguousPath),
-                Coverage::Covered => match &floor.sources {
+            let coverage = path.map(|path| coverage(&floor.matches.paths, path, floor.matches.ignore_path_case));
+            let result = match coverage {
+                Some(Coverage::Outside) => continue,
+                // FAIL-CLOSED: a floor whose path cannot be compared is one that refuses.
+                Some(Coverage::SpellingMatters) | None => Err(Reason::AmbiguousPath),
+                Some(Coverage::Covered) => match &floor.sources {
                     Ok(rule) => sender::check_source(self.request, rule, &mut self.about),
                     Err(_) => Err(Reason::PolicyInvalid),
                 },
@@ -134,8 +137,7 @@ impl<'c, T: Trace> Check<'c, T> {
             };
         };
         // FAIL-CLOSED: a pinned policy whose `match` cannot be read whole may be the right one: that is not a refusal.
-        let is_unreadable = self.policies.parts().unreadable.iter().any(|id| *id.label == *pin);
-        let mismatch = if is_unreadable { Reason::PolicyInvalid } else { Reason::PinMismatch };
+        let mismatch = if self.policies.is_unreadable(pin) { Reason::PolicyInvalid } else { Reason::PinMismatch };
         let reason = match self.policies.pinned(pin) {
             Some(policy) if self.policies.permits(policy, self.host) && policy.matches.hosts.iter().any(|host| host.matches(self.host)) => {
                 match coverage(&policy.matches.paths, path, policy.matches.ignore_path_case) {
@@ -155,13 +157,15 @@ impl<'c, T: Trace> Check<'c, T> {
 
     /// What happens where no policy matches.
     fn unmatched(mut self, is_claimed: bool) -> Decided {
+        // FAIL-CLOSED: a policy that cannot be read may be the one for this request: that is no allow, and no refusal.
+        if self.policies.unreadable_claims(self.host) {
+            return self.deny(Reason::PolicyInvalid);
+        }
         match self.policies.parts().unmatched {
             Unmatched::Allow if !is_claimed => {
                 let allow = Allow { reason: AllowReason::Unmatched, mutations: Mutations::default() };
                 Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
             }
-            // FAIL-CLOSED: a policy that cannot be read may have claimed this request.
-            Unmatched::Allow if self.policies.unreadable_claims(self.host) => self.deny(Reason::PolicyInvalid),
             Unmatched::Allow | Unmatched::Deny => self.deny(Reason::NoPolicy),
             Unmatched::Unavailable => {
                 self.about.answer_unavailable = true;
@@ -174,7 +178,7 @@ impl<'c, T: Trace> Check<'c, T> {
         self.about.policy = Some(Arc::clone(&policy.id));
         let (senders, forward) = match &policy.rules {
             Rules::Senders { senders, forward } => (senders, forward),
-            Rules::Invalid { problem } => {
+            Rules::Invalid { problem, .. } => {
                 self.fail("policy", Some(&policy.id.label), Reason::PolicyInvalid, format_args!("{problem}"));
                 return Decided::Final(self.conclude(policy, Err(Reason::PolicyInvalid)));
             }
@@ -306,10 +310,7 @@ impl<'c, T: Trace> Check<'c, T> {
             (Ok(mutations), _) => Decision::Allow(Allow { reason: AllowReason::Allowed, mutations }),
             (Err(reason), Mode::Enforce) => Decision::Deny(reason),
             (Err(reason), Mode::Shadow) => {
-                let mutations = match &policy.rules {
-                    Rules::Senders { forward, .. } => shadow_mutations(forward),
-                    Rules::Invalid { .. } => Mutations::default(),
-                };
+                let mutations = shadow_mutations(policy.rules.forward());
                 Decision::Allow(Allow { reason: AllowReason::Shadowed(reason), mutations })
             }
         };
@@ -319,29 +320,18 @@ impl<'c, T: Trace> Check<'c, T> {
     /// Refuses what is wrong before a policy can be told apart: only where every policy that claims the host is in Shadow, and no floor
     /// stands in the way, is it let through and counted.
     fn refuse_for_host(mut self, reason: Reason, path: Option<&Path<'_>>) -> Decided {
-        let pinned_enforces = self.request.pin.is_some_and(|pin| self.policies.pinned(pin).is_none_or(|policy| policy.mode == Mode::Enforce));
+        let pinned = self.request.pin.map(|pin| self.policies.pinned(pin));
+        let pinned_enforces = pinned.is_some_and(|pinned| pinned.is_none_or(|policy| policy.mode == Mode::Enforce));
         if pinned_enforces || !self.policies.is_shadowed(self.host) {
             return self.deny(reason);
         }
-        let floors = match path {
-            Some(path) => self.check_floors(path),
-            // FAIL-CLOSED: a floor whose path cannot be compared is one that refuses.
-            None if self.policies.floors(self.host).any(|floor| floor.mode == Mode::Enforce) => Err(reason),
-            None => Ok(()),
-        };
-        if let Err(refused) = floors {
+        if let Err(refused) = self.check_floors(path) {
             return self.deny(refused);
         }
-        let mut all = Forward::default();
-        for policy in self.policies.claimants(self.host) {
-            self.about.policy.get_or_insert_with(|| Arc::clone(&policy.id));
-            if let Rules::Senders { forward, .. } = &policy.rules {
-                all.headers = all.headers.into_iter().chain(forward.headers.iter().cloned()).collect();
-                all.remove = all.remove.into_iter().chain(forward.remove.iter().cloned()).collect();
-                all.strip_query = all.strip_query.into_iter().chain(forward.strip_query.iter().cloned()).collect();
-            }
-        }
-        let allow = Allow { reason: AllowReason::Shadowed(reason), mutations: shadow_mutations(&Arc::new(all)) };
+        let policies = || pinned.flatten().into_iter().chain(self.policies.claimants(self.host));
+        let taken_out = Forward::without_all(policies().map(|policy| policy.rules.forward()));
+        self.about.policy = self.about.policy.take().or_else(|| policies().next().map(|policy| Arc::clone(&policy.id)));
+        let allow = Allow { reason: AllowReason::Shadowed(reason), mutations: shadow_mutations(&Arc::new(taken_out)) };
         Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
     }
 
@@ -454,3 +444,6 @@ fn forwarded_value(token: Option<&Token<'_>>, claim: &str, met: &Met<'_>) -> Res
 fn shadow_mutations(forward: &Arc<Forward>) -> Mutations {
     Mutations { forward: Some(Arc::clone(forward)), values: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Paths are looked up folded, since every match is a match of the folded path as well; the caller then learns whether the spelling mattered.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Unmatched, policy::suffixes};
 
@@ -13,14 +13,23 @@ pub struct PolicySet {
     holders: HostTable,
     fallbacks: HostTable,
     pins: Map<Box<str>, Arc<Policy>>,
+    unreadable: Unreadable,
+}
+
+/// Which policies cannot be read, to be asked by any request.
+#[derive(Debug, Default)]
+struct Unreadable {
+    labels: HashSet<Box<str>>,
+    namespaces: HashSet<Box<str>>,
 }
 
 /// What a [`PolicySet`] is made of.
 #[derive(Debug, Default)]
 pub struct PolicySetParts {
-    /// `CallbackPolicy`s that hold a match slot, valid or not. No two of them tie for a host and path (`compile` settles conflicts).
+    /// `CallbackPolicy`s that hold a match slot, valid or not. No two of them tie for a host and path (`compile` settles conflicts). One that
+    /// lost some of its places is here once for each host that it has left, with the same id.
     pub holders: Vec<Arc<Policy>>,
-    /// `CallbackPolicy`s that lost a conflict: they may still be pinned.
+    /// `CallbackPolicy`s that lost a conflict, with all that they asked for: they may still be pinned.
     pub pinnable: Vec<Arc<Policy>>,
     /// `ClusterCallbackPolicy`s that apply where no `CallbackPolicy` matches.
     pub fallbacks: Vec<Arc<Policy>>,
@@ -52,8 +61,13 @@ impl PolicySet {
     /// Indexes `parts`.
     #[must_use]
     pub fn new(parts: PolicySetParts) -> Self {
+        // Of a policy that is in both, the whole one counts.
         let pins = parts.holders.iter().chain(&parts.pinnable).map(|policy| (policy.id.label.clone(), Arc::clone(policy))).collect();
-        Self { holders: HostTable::new(&parts.holders), fallbacks: HostTable::new(&parts.fallbacks), pins, parts }
+        let unreadable = Unreadable {
+            labels: parts.unreadable.iter().map(|id| id.label.clone()).collect(),
+            namespaces: parts.unreadable.iter().map(|id| id.namespace.clone()).collect(),
+        };
+        Self { holders: HostTable::new(&parts.holders), fallbacks: HostTable::new(&parts.fallbacks), pins, unreadable, parts }
     }
 
     /// What it was made of.
@@ -90,7 +104,7 @@ impl PolicySet {
         for candidate in self.candidates(host, path) {
             let first = *folded.get_or_insert(&candidate.policy);
             if candidate.pattern.covers(path, candidate.policy.matches.ignore_path_case) {
-                let is_same = Arc::ptr_eq(first, &candidate.policy);
+                let is_same = Arc::ptr_eq(&first.id, &candidate.policy.id);
                 return if is_same { Selection::Policy(first) } else { Selection::SpellingMatters };
             }
         }
@@ -117,11 +131,18 @@ impl PolicySet {
 
     /// Whether a policy that cannot be read may be one for `host`.
     pub(super) fn unreadable_claims(&self, host: &str) -> bool {
-        self.parts.unreadable.iter().any(|id| match &self.parts.grants {
+        let Unreadable { namespaces, .. } = &self.unreadable;
+        match &self.parts.grants {
+            _ if namespaces.is_empty() => false,
             // A cluster-scoped one needs no grant.
-            Some(grants) => id.namespace.is_empty() || grants.permits(host, &id.namespace),
+            Some(grants) => namespaces.contains("") || grants.speakers(host).iter().any(|namespace| namespaces.contains(namespace)),
             None => true,
-        })
+        }
+    }
+
+    /// Whether the policy with this label cannot be read, or not all of its `match`.
+    pub(super) fn is_unreadable(&self, label: &str) -> bool {
+        self.unreadable.labels.contains(label)
     }
 
     /// Whether every policy that claims `host` is in Shadow, and there is one.

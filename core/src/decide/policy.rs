@@ -2,7 +2,11 @@
 //!
 //! Must not know how policies are written ([`crate::api`]) or how they got here ([`crate::compile`]).
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use aws_lc_rs::digest;
 
@@ -77,6 +81,8 @@ pub enum Rules {
     Invalid {
         /// What is wrong, for the operator.
         problem: Box<str>,
+        /// What is done to the upstream request where Shadow lets it pass, as far as it can be read.
+        forward: Arc<Forward>,
     },
     /// A request must satisfy one of these senders.
     Senders {
@@ -85,6 +91,15 @@ pub enum Rules {
         /// What is done to the upstream request on allow.
         forward: Arc<Forward>,
     },
+}
+
+impl Rules {
+    /// What is done to the upstream request.
+    #[must_use]
+    pub const fn forward(&self) -> &Arc<Forward> {
+        let (Self::Invalid { forward, .. } | Self::Senders { forward, .. }) = self;
+        forward
+    }
 }
 
 /// Which requests a policy or floor speaks for: any of the hosts **and** any of the paths.
@@ -373,6 +388,18 @@ pub struct Forward {
     pub strip_query: Box<[Arc<str>]>,
 }
 
+impl Forward {
+    /// Takes out whatever one of `forwards` sets, removes or strips.
+    pub(super) fn without_all<'f>(forwards: impl IntoIterator<Item = &'f Arc<Self>>) -> Self {
+        let (mut seen, mut remove, mut strip_query) = (HashSet::new(), BTreeSet::new(), BTreeSet::new());
+        for forward in forwards.into_iter().filter(|forward| seen.insert(Arc::as_ptr(forward))) {
+            remove.extend(forward.headers.iter().map(|(name, _)| name).chain(&forward.remove).map(Arc::clone));
+            strip_query.extend(forward.strip_query.iter().map(Arc::clone));
+        }
+        Self { headers: Box::default(), remove: remove.into_iter().collect(), strip_query: strip_query.into_iter().collect() }
+    }
+}
+
 /// A floor: a `ClusterCallbackPolicy` with `applies: Always`.
 #[derive(Clone, Debug)]
 pub struct Floor {
@@ -430,8 +457,13 @@ impl Grants {
     /// Whether the most specific grant that covers `host` (a request's own) names `namespace`.
     #[must_use]
     pub fn permits(&self, host: &str, namespace: &str) -> bool {
+        self.speakers(host).iter().any(|named| **named == *namespace)
+    }
+
+    /// The namespaces that the most specific grant that covers `host` names.
+    pub(super) fn speakers(&self, host: &str) -> &[Box<str>] {
         let most_specific = self.exact.get(host).or_else(|| suffixes(host).find_map(|suffix| self.suffix.get(suffix)));
-        most_specific.is_some_and(|namespaces| namespaces.iter().any(|named| **named == *namespace))
+        most_specific.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether the most specific grant that covers all of `pattern` names `namespace`.

@@ -123,7 +123,7 @@ fn an_error_outside_the_senders_makes_the_policy_deny_and_keep_its_place() {
         assert_eq!(policy.matches.hosts.len(), 2, "{change:?}");
         assert_eq!(policy.mode == Mode::Enforce, change.0 == "mode: Shadow", "{change:?}");
         match &policy.rules {
-            Rules::Invalid { problem } => assert!(problem.contains(message), "{change:?}: {problem}"),
+            Rules::Invalid { problem, .. } => assert!(problem.contains(message), "{change:?}: {problem}"),
             Rules::Senders { .. } => panic!("{change:?}"),
         }
         assert!(compiled.policies.parts().unreadable.is_empty());

@@ -111,7 +111,7 @@ fn holder(compiled: &Compiled) -> &Policy {
 fn senders(policy: &Policy) -> &[Sender] {
     match &policy.rules {
         Rules::Senders { senders, .. } => senders,
-        Rules::Invalid { problem } => panic!("invalid: {problem}"),
+        Rules::Invalid { problem, .. } => panic!("invalid: {problem}"),
     }
 }
 

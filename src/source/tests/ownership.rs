@@ -49,7 +49,7 @@ fn labels(policies: &[Arc<Policy>]) -> Vec<&str> {
 }
 
 #[test]
-fn of_two_that_tie_the_first_by_name_wins_as_a_whole() {
+fn of_two_that_tie_the_first_by_name_wins_and_the_other_keeps_the_rest() {
     let files = [
         simple("b", "x", "a.example, b.example", ", paths: [{prefix: /api}, {exact: /x}]"),
         simple("a", "x", "b.example", ", paths: [{prefix: /API/}]"),
@@ -57,12 +57,18 @@ fn of_two_that_tie_the_first_by_name_wins_as_a_whole() {
     .concat();
     let compiled = compile(&[("a.yaml", &files)], &Options::default());
     let parts = compiled.policies.parts();
-    assert_eq!((labels(&parts.holders), labels(&parts.pinnable)), (vec!["a/x"], vec!["b/x"]));
+    assert_eq!((labels(&parts.holders), labels(&parts.pinnable)), (vec!["a/x", "b/x", "b/x"], vec!["b/x"]));
     let said = said(&compiled);
     assert_eq!(said.len(), 1);
     assert!(said[0].starts_with("error Conflicted spec.match: `a/x` already has what is below `/api` of `b.example` (in any case)"), "{said:?}");
-    assert_eq!(ask(&compiled, "a.example", "/api", None), Some(Reason::NoPolicy), "the loser holds nothing");
-    assert_eq!(ask(&compiled, "a.example", "/api", Some("b/x")), Some(Reason::ApiKeyMissing), "and may still be pinned");
+    assert!(said[0].contains("; this one keeps what it has for itself; a route may still pin this one"), "{said:?}");
+    let asked = |host, path, pin, key: &str| ask(&compiled, host, &format!("{path}?{key}=x"), pin);
+    assert_eq!(asked("b.example", "/API", None, "k"), Some(Reason::ApiKeyInvalid), "the winner's");
+    for (host, path) in [("a.example", "/api"), ("a.example", "/x"), ("b.example", "/x")] {
+        assert_eq!(asked(host, path, None, "k"), Some(Reason::ApiKeyInvalid), "{host}{path} is the loser's own");
+    }
+    assert_eq!(asked("b.example", "/api", None, "k"), Some(Reason::AmbiguousPath));
+    assert_eq!(asked("b.example", "/api", Some("b/x"), "k"), Some(Reason::ApiKeyInvalid), "it may still be pinned to all of its own");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn labels_are_bounded_and_the_same_on_every_replica() {
 fn policies_are_shown_by_state() {
     let metrics = Metrics::new().unwrap();
     let mut invalid = Policy::clone(&policy("invalid", &[], Mode::Enforce));
-    invalid.rules = Rules::Invalid { problem: "no senders".into() };
+    invalid.rules = Rules::Invalid { problem: "no senders".into(), forward: Arc::default() };
     let floor = Floor {
         id: Arc::new(PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "floor", "floor")),
         mode: Mode::Shadow,

@@ -9,7 +9,7 @@ fn policy(name: &str, namespace: &str, hosts: Vec<HostPattern>, paths: Vec<PathP
         id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, namespace, name, name)),
         mode: Mode::Enforce,
         matches: Match { hosts: hosts.into(), paths: paths.into(), ignore_path_case },
-        rules: Rules::Invalid { problem: "".into() },
+        rules: Rules::Invalid { problem: "".into(), forward: Arc::default() },
     })
 }
 

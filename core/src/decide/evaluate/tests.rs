@@ -1,0 +1,169 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{collections::HashMap, time::Instant};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use proptest::prelude::*;
+
+use super::{super::*, *};
+
+const NOW_MS: i64 = 1_800_000_000_000;
+const GOOD_KEY: &str = "0123456789abcdef";
+
+fn id(name: &str) -> Arc<PolicyId> {
+    Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "n", name, name))
+}
+
+fn policy(name: &str, mode: Mode, senders: Vec<Sender>, forward: Forward) -> Arc<Policy> {
+    let matches = Match { hosts: [HostPattern::Exact("a.example".into())].into(), ..Match::default() };
+    Arc::new(Policy { id: id(name), mode, matches, rules: Rules::Senders { senders: senders.into(), forward: Arc::new(forward) } })
+}
+
+fn sender(name: &str, checks: Result<SenderChecks, Box<str>>) -> Sender {
+    Sender { name: name.into(), paths: Box::default(), methods: MethodRule::Any, checks }
+}
+
+fn api_key(query: &str) -> ApiKeyRule {
+    let digest = digest::digest(&digest::SHA256, GOOD_KEY.as_bytes());
+    ApiKeyRule { carrier: ApiKeyCarrier::Query(query.into()), digests: [digest.as_ref().try_into().unwrap()].into(), strip: true }
+}
+
+fn sources(network: &str, on_mismatch: OnMismatch) -> SourceRule {
+    SourceRule { ranges: [Arc::new(RangeSet::new(&[network.parse().unwrap()]))].into(), on_mismatch }
+}
+
+fn token_rule(issuer: &str, audience: &str, is_fetched: bool) -> TokenRule {
+    let id = Arc::new(KeySetId::Jwks { issuer: issuer.into(), url: "https://keys".into() });
+    let keys = if is_fetched { KeySource::Fetched(id) } else { KeySource::Given(id, Arc::new(KeySet::new(HashMap::new()))) };
+    TokenRule {
+        issuer: issuer.into(),
+        audiences: Audiences::new([Audience { value: audience.into(), name: None }]),
+        keys,
+        algorithms: AlgorithmSet::new([Algorithm::RS256]),
+        clock_skew_ms: 30_000,
+        max_lifetime_ms: Some(300_000),
+        require_issued_at: false,
+        reuse: ReuseMode::Observe,
+        reuse_scope: [0; 32],
+    }
+}
+
+fn token(issuer: &str, audience: &str, expires_in_s: i64) -> String {
+    let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+    let claims = format!(r#"{{"iss":"{issuer}","aud":"{audience}","exp":{}}}"#, NOW_MS / 1000 + expires_in_s);
+    format!("Bearer {}.{}.AAAA", part(r#"{"alg":"RS256","kid":"k"}"#.to_owned()), part(claims))
+}
+
+fn ask(set: &PolicySet, target: &str, source: Option<&str>, authorization: Option<&str>) -> Verdict {
+    let mut headers = Headers::new(false);
+    if let Some(authorization) = authorization {
+        headers.push("authorization", authorization.as_bytes());
+    }
+    let raw = RawRequest {
+        arrived: Instant::now(),
+        wire: Wire::Grpc,
+        method: b"POST",
+        host: Some(b"a.example"),
+        target: target.as_bytes(),
+        headers,
+        source: source.map(|source| source.parse().unwrap()),
+        body: Body::Absent,
+        pin: None,
+        http2: false,
+        id: None,
+    };
+    match decide(&Request::new(&raw).unwrap(), set, &KeyRing::default(), Now::settled(NOW_MS), &mut NoTrace) {
+        Decided::Final(verdict) => verdict,
+        Decided::NeedsKey(wanted) => wanted.otherwise,
+        Decided::NeedsReuse(pending) => panic!("no token here is good: {pending:?}"),
+    }
+}
+
+fn shadow_floor(name: &str, sources: SourceRule) -> Floor {
+    Floor { id: id(name), mode: Mode::Shadow, matches: Match { hosts: [HostPattern::Any].into(), ..Match::default() }, sources: Ok(sources) }
+}
+
+#[test]
+fn a_floor_in_shadow_is_counted_once_and_changes_nothing() {
+    let trial = policy(
+        "trial",
+        Mode::Shadow,
+        vec![sender("any", Ok(SenderChecks { sources: None, api_key: Some(api_key("key")), token: None }))],
+        Forward::default(),
+    );
+    let floors = || vec![shadow_floor("floor", sources("192.0.2.0/24", OnMismatch::Deny))];
+    let claimed = PolicySet::new(PolicySetParts { holders: vec![trial], floors: floors(), ..PolicySetParts::default() });
+    let open = PolicySet::new(PolicySetParts { floors: floors(), unmatched: Unmatched::Allow, ..PolicySetParts::default() });
+    for (target, reason) in
+        [("/", Reason::SourceDenied), ("/?key=a&key=b", Reason::SourceDenied), ("//", Reason::AmbiguousPath), ("/a;b#", Reason::AmbiguousPath)]
+    {
+        for (set, label) in [(&claimed, "shadow_denied"), (&open, "allowed")] {
+            let verdict = ask(set, target, Some("198.51.100.1"), None);
+            assert_eq!(verdict.label(), label, "{target}");
+            assert_eq!(verdict.about.shadow_floors, [(id("floor"), reason)], "{target} {label}");
+        }
+    }
+}
+
+#[test]
+fn an_ambiguous_path_costs_the_same_however_many_policies_are_in_shadow() {
+    let forward = Forward { headers: [("x-user".into(), "sub".into())].into(), ..Forward::default() };
+    let shared = policy("many", Mode::Shadow, vec![sender("any", Err("unsound".into()))], forward);
+    let set = PolicySet::new(PolicySetParts { holders: vec![shared; 20_000], ..PolicySetParts::default() });
+    let verdict = ask(&set, "//", None, None);
+    let Decision::Allow(Allow { mutations, .. }) = verdict.decision else { panic!() };
+    assert_eq!(mutations.remove_headers().collect::<Vec<_>>(), ["x-user"]);
+}
+
+/// Senders of every kind that cannot all be sound.
+fn any_sender() -> impl Strategy<Value = Sender> {
+    let source =
+        prop_oneof![Just(None), Just(Some(sources("192.0.2.0/24", OnMismatch::Deny))), Just(Some(sources("192.0.2.0/24", OnMismatch::Observe))),];
+    let key = prop_oneof![Just(None), Just(Some(api_key("key"))), Just(Some(api_key("code")))];
+    let token = prop_oneof![
+        Just(None),
+        ("[ab]", "[xy]", any::<bool>()).prop_map(|(issuer, audience, is_fetched)| Some(token_rule(&issuer, &audience, is_fetched)))
+    ];
+    let methods = prop_oneof![
+        Just(MethodRule::Any),
+        Just(MethodRule::OneOf(["PUT".into()].into())),
+        Just(MethodRule::OneOf(["POST".into()].into())),
+        Just(MethodRule::WebSocketUpgrade)
+    ];
+    let paths = prop_oneof![Just(vec![]), Just(vec![PathPattern::prefix("/api")]), Just(vec![PathPattern::exact("/API")])];
+    (source, key, token, any::<bool>(), methods, paths).prop_map(|(sources, api_key, token, is_sound, methods, paths)| {
+        let checks = if is_sound { Ok(SenderChecks { sources, api_key, token }) } else { Err("unsound".into()) };
+        Sender { paths: paths.into(), methods, ..sender("", checks) }
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_senders_never_matters(
+        senders in proptest::collection::vec(any_sender(), 1..6),
+        turns in 0..6_usize,
+        path in prop_oneof![Just("/"), Just("/api"), Just("/API"), Just("/api/x")],
+        key in prop_oneof![Just(""), Just("?key=0123456789abcdef"), Just("?code=0123456789abcdef"), Just("?key=wrong"), Just("?key=a&KEY=b")],
+        source in prop_oneof![Just(None), Just(Some("192.0.2.1")), Just(Some("198.51.100.1"))],
+        authorization in prop_oneof![
+            Just(None),
+            Just(Some("Bearer x".to_owned())),
+            ("[abc]", "[xyz]", prop_oneof![Just(-60), Just(60)]).prop_map(|(issuer, audience, expires)| Some(token(&issuer, &audience, expires))),
+        ],
+    ) {
+        let named: Vec<Sender> =
+            senders.into_iter().enumerate().map(|(number, one)| Sender { name: number.to_string().into(), ..one }).collect();
+        let mut turned = named.clone();
+        turned.rotate_left(turns % named.len());
+        let mut reversed = turned.clone();
+        reversed.reverse();
+        let answer = |senders: Vec<Sender>| {
+            let parts = PolicySetParts { holders: vec![policy("p", Mode::Enforce, senders, Forward::default())], ..PolicySetParts::default() };
+            let verdict = ask(&PolicySet::new(parts), &format!("{path}{key}"), source, authorization.as_deref());
+            (verdict.label(), verdict.reason_label(), verdict.about.sender, verdict.about.source_mismatch, verdict.about.token)
+        };
+        let first = answer(named);
+        prop_assert_eq!(&answer(turned), &first);
+        prop_assert_eq!(&answer(reversed), &first);
+    }
+}
