@@ -84,7 +84,7 @@ impl Bench {
             paths: Box::new([]),
             methods: MethodRule::OneOf(Arc::new(["POST".into()])),
             checks: Ok(SenderChecks {
-                sources: Some(SourceRule { ranges: Box::new([Arc::clone(ranges)]), on_mismatch: OnMismatch::Deny }),
+                sources: Some(SourceRule { ranges: [Arc::clone(ranges)].into(), on_mismatch: OnMismatch::Deny }),
                 api_key: Some(ApiKeyRule {
                     carrier: ApiKeyCarrier::Query("key".into()),
                     digests: Box::new([digest.as_ref().try_into().unwrap()]),

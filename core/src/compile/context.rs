@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::decide::{Forward, Grants, KeySetId};
+use crate::decide::{Forward, Grants, KeySetId, PathPattern, RangeSet};
 
 use super::{Options, ranges::NamedRanges, references::References, url};
 
@@ -24,6 +24,8 @@ pub(super) struct Context<'o> {
     forwards: HashSet<Arc<Forward>>,
     texts: HashSet<Arc<str>>,
     methods: HashMap<Vec<Box<str>>, Arc<[Box<str>]>>,
+    /// By the addresses of the sets.
+    ranges_lists: HashMap<Vec<usize>, Arc<[Arc<RangeSet>]>>,
 }
 
 impl<'o> Context<'o> {
@@ -40,6 +42,7 @@ impl<'o> Context<'o> {
             forwards: HashSet::new(),
             texts: HashSet::new(),
             methods: HashMap::new(),
+            ranges_lists: HashMap::new(),
         }
     }
 
@@ -66,6 +69,23 @@ impl<'o> Context<'o> {
         let shared: Arc<str> = text.into();
         self.texts.insert(Arc::clone(&shared));
         shared
+    }
+
+    /// The one copy of this list of the same sets.
+    pub(super) fn share_ranges(&mut self, ranges: Vec<Arc<RangeSet>>) -> Arc<[Arc<RangeSet>]> {
+        let addresses = ranges.iter().map(|set| Arc::as_ptr(set).addr()).collect();
+        Arc::clone(self.ranges_lists.entry(addresses).or_insert_with(|| ranges.into()))
+    }
+
+    /// The same patterns, with the one copy of each text.
+    pub(super) fn share_paths(&mut self, paths: &[PathPattern]) -> Box<[PathPattern]> {
+        paths
+            .iter()
+            .map(|pattern| match pattern {
+                PathPattern::Exact { path, folded } => PathPattern::Exact { path: self.share_text(path), folded: self.share_text(folded) },
+                PathPattern::Prefix { path, folded } => PathPattern::Prefix { path: self.share_text(path), folded: self.share_text(folded) },
+            })
+            .collect()
     }
 
     /// The one copy of this list of methods.

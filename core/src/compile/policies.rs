@@ -69,7 +69,8 @@ pub(super) fn compile_cluster_policy<'o>(object: &'o Object, context: &mut Conte
 
 /// The part that `CallbackPolicy` and Fallback have in common.
 fn draft<'o>(object: &'o Object, reading: &Reading, compiled: CompiledMatch, context: &mut Context<'_>, mut findings: Findings<'o>) -> Draft<'o> {
-    let CompiledMatch { matches, is_whole } = compiled;
+    let CompiledMatch { mut matches, is_whole } = compiled;
+    matches.paths = context.share_paths(&matches.paths);
     let at = Field::SPEC.key("senders");
     let namespace = reference_namespace(object, context);
     let surroundings = Surroundings { uid: &object.uid, namespace: &namespace, matches: is_whole.then_some(&matches) };
@@ -109,7 +110,7 @@ fn judge_list(readings: Option<&[SenderReading]>, senders: &[Sender], at: &Field
     !findings.has_errors_since(mark)
 }
 
-fn compile_floor(object: &Object, reading: &Reading, context: &Context<'_>, findings: &mut Findings<'_>) -> Floor {
+fn compile_floor(object: &Object, reading: &Reading, context: &mut Context<'_>, findings: &mut Findings<'_>) -> Floor {
     let CompiledMatch { mut matches, is_whole } = compile_match(&reading.matches, HostScope::Floor, findings);
     let mark = findings.mark();
     for (field, is_there) in [("senders", reading.senders.is_some()), ("forward", reading.forward.is_some())] {

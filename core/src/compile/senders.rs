@@ -90,7 +90,7 @@ fn compile_readable(
     // One usable API key is enough, whatever is wrong with the others.
     let is_sound = *is_whole && is_complete && !findings.has_errors_since_but(mark, reasons::INVALID_SECRET);
     let checks = if is_sound { Ok(checks) } else { Err(findings.problem_under(at)) };
-    Sender { name: name.as_str().into(), paths: paths.into(), methods, checks }
+    Sender { name: context.share_text(name), paths: context.share_paths(&paths), methods, checks }
 }
 
 /// The struct that belongs to the type must be there, and no other.

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Compiles `sources`; errors are in the findings.
-pub(super) fn compile_sources(sources: &Sources, at: &Field<'_>, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<SourceRule> {
+pub(super) fn compile_sources(sources: &Sources, at: &Field<'_>, context: &mut Context<'_>, findings: &mut Findings<'_>) -> Option<SourceRule> {
     let Sources { sets, cidrs, on_mismatch } = sources;
     let mark = findings.mark();
     if sets.is_none() && cidrs.is_none() {
@@ -37,7 +37,7 @@ pub(super) fn compile_sources(sources: &Sources, at: &Field<'_>, context: &Conte
         api::OnMismatch::Deny => OnMismatch::Deny,
         api::OnMismatch::Observe => OnMismatch::Observe,
     };
-    Some(SourceRule { ranges: ranges.into(), on_mismatch })
+    Some(SourceRule { ranges: context.share_ranges(ranges), on_mismatch })
 }
 
 /// Says that ranges alone are no identity, where nothing else is asked for.

@@ -218,7 +218,7 @@ pub enum OnMismatch {
 #[derive(Clone, Debug)]
 pub struct SourceRule {
     /// Named sets and the inline ranges.
-    pub ranges: Box<[Arc<RangeSet>]>,
+    pub ranges: Arc<[Arc<RangeSet>]>,
     /// What happens outside of them.
     pub on_mismatch: OnMismatch,
 }
