@@ -1,20 +1,21 @@
-//! The demo's folder of policies, as an application team would write it.
+//! The demo's folder of policies, as an application team would write it; benches serve it, too.
 
 use crate::issuer::{DISCOVERY_PATH, Issuer};
 
 /// The resource that the demo's callbacks are for: its immutableResourceId.
-pub(super) const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
+pub const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
 /// The host that is guarded.
-pub(super) const HOST: &str = "callbacks.contoso.com";
+pub const HOST: &str = "callbacks.contoso.com";
 /// The key in the callback URL.
-pub(super) const KEY: &str = "demo-callback-key-0001";
+pub const KEY: &str = "demo-callback-key-0001";
 /// An address that Azure Communication Services calls from.
-pub(super) const SOURCE: &str = "52.112.10.20";
+pub const SOURCE: &str = "52.112.10.20";
 /// The name of the one file.
-pub(super) const FILE: &str = "contoso.yaml";
+pub const FILE: &str = "contoso.yaml";
 
 /// The file's content. Its senders name the demo's own issuer; a real policy leaves `issuer` and `openIdConfiguration` out.
-pub(super) fn policies(issuer: &Issuer) -> String {
+#[must_use]
+pub fn policies(issuer: &Issuer) -> String {
     let (name, url) = (issuer.issuer(), issuer.url());
     format!(
         "apiVersion: ringfence.dev/v1alpha1

@@ -1,7 +1,7 @@
 //! `ringfence demo`: the whole product with nothing installed. An embedded issuer, a folder of policies, every listener, and a table of
 //! requests that goes through the real gRPC listener.
 
-mod folder;
+pub mod folder;
 mod table;
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};

@@ -1,0 +1,200 @@
+//! Who is measured when: the server under each kind of request, and raw verification between them, in turn.
+
+use std::{collections::HashMap, fs, thread, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ringfence::{
+    cli::demo::folder,
+    issuer::{Issuer, IssuerOptions},
+};
+use ringfence_core::decide::{Algorithm, KeySet, read_key_set};
+
+use crate::{
+    decide::{cpu_time, median, median_ratio},
+    load,
+    questions::{Kind, Questions},
+    server::Server,
+    table::{Bound, Figure},
+};
+
+/// Starts of the server that are timed.
+const STARTS: usize = 7;
+/// Rounds in which all take turns; the first does not count.
+const ROUNDS: usize = 13;
+/// Good checks of a round. In all rounds together there are fewer than the reuse store holds for one policy, so that each is really remembered.
+const GOOD: usize = 4_800;
+/// Checks of each other kind in a round.
+const REFUSED: usize = 12_000;
+/// Checks after which memory is looked at again.
+const MILLION: usize = 1_000_000;
+/// How long the server is left alone before its memory is called idle.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Everything that is measured of the real server.
+pub fn run() -> Vec<Figure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let issuer = runtime.block_on(Issuer::start(IssuerOptions::default())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(folder::FILE), folder::policies(&issuer)).unwrap();
+    eprintln!("starting the server {STARTS} times");
+    let ready_ms = median((0..STARTS).map(|_| Server::start(dir.path()).ready_after.as_secs_f64() * 1e3));
+    let mut bench = Bench::new(&issuer, Server::start(dir.path()));
+    thread::sleep(IDLE);
+    let idle = bench.server.resident();
+    for round in 0..ROUNDS {
+        eprintln!("round {round} of {}: the server under load", ROUNDS - 1);
+        bench.round(round > 0);
+    }
+    bench.fill_up();
+    bench.compare_counts();
+    let mut figures = bench.figures();
+    figures.extend([
+        Figure::new("start.ready", "(e) start to ready, demo folder", ready_ms, "ms").bound(Bound::AtMost(150.0)),
+        Figure::new("memory.idle", "(e) resident memory, idle", idle, "MiB").bound(Bound::AtMost(25.0)),
+        Figure::new("memory.used", "(e) resident memory after a million checks", bench.server.resident(), "MiB").bound(Bound::AtMost(60.0)),
+    ]);
+    figures
+}
+
+/// Asks one kind of request again and again, for whoever wants to look into the server meanwhile.
+pub fn run_one(kind: Kind) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let issuer = runtime.block_on(Issuer::start(IssuerOptions::default())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(folder::FILE), folder::policies(&issuer)).unwrap();
+    let server = Server::start(dir.path());
+    for _ in 0..ROUNDS {
+        let questions = kind.ask(&issuer, if kind == Kind::Good { GOOD } else { REFUSED });
+        println!("process {}, {}: {:.2} us of CPU per check", server.id(), kind.reason(), time_checks(&server, kind, &questions) / 1e3);
+    }
+}
+
+/// The server, what it is asked, and what was measured so far.
+struct Bench<'i> {
+    issuer: &'i Issuer,
+    keys: KeySet,
+    server: Server,
+    /// Requests that are refused, made once.
+    refused: Vec<(Kind, Questions)>,
+    /// Requests sent, by the reason they are counted under.
+    sent: HashMap<String, usize>,
+    /// Nanoseconds of CPU per call, round by round.
+    raw: Vec<f64>,
+    raw_everywhere: Vec<f64>,
+    checks: Vec<(Kind, Vec<f64>)>,
+}
+
+impl<'i> Bench<'i> {
+    fn new(issuer: &'i Issuer, server: Server) -> Self {
+        let keys = read_key_set(issuer.key_set().to_string().as_bytes()).unwrap().keys;
+        let refused = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Good).map(|kind| (kind, kind.ask(issuer, REFUSED))).collect();
+        let checks = Kind::ALL.map(|kind| (kind, Vec::new())).into();
+        Self { issuer, keys, server, refused, sent: HashMap::new(), raw: Vec::new(), raw_everywhere: Vec::new(), checks }
+    }
+
+    /// Raw verification, then each kind of check.
+    fn round(&mut self, counts: bool) {
+        let good = Kind::Good.ask(self.issuer, GOOD);
+        let verifier = Verifier::new(&self.keys, &good.tokens);
+        let raw = verifier.time();
+        let raw_everywhere = verifier.time_everywhere();
+        let mut times = Vec::new();
+        for (kind, _) in &self.checks {
+            let questions = self.refused.iter().find(|(refused, _)| refused == kind).map_or(&good, |(_, questions)| questions);
+            times.push(time_checks(&self.server, *kind, questions));
+            *self.sent.entry(kind.reason().to_owned()).or_default() += questions.messages.len();
+        }
+        if counts {
+            self.raw.push(raw);
+            self.raw_everywhere.push(raw_everywhere);
+            self.checks.iter_mut().zip(times).for_each(|((_, all), time)| all.push(time));
+        }
+    }
+
+    /// Asks on until a million checks are answered: with good tokens, which are used again and again and so refused.
+    fn fill_up(&mut self) {
+        let once = Kind::Good.ask(self.issuer, 1_000);
+        load::run(self.server.grpc, &once.messages, || ());
+        *self.sent.entry(Kind::Good.reason().to_owned()).or_default() += once.messages.len();
+        let so_far: usize = self.sent.values().sum();
+        // Another id for each: the same one would make it a check that is tried again.
+        let messages: Vec<_> = Kind::Good.again(&once.tokens, MILLION.saturating_sub(so_far)).collect();
+        eprintln!("{} more checks with used tokens", messages.len());
+        load::run(self.server.grpc, &messages, || ());
+        *self.sent.entry("token_reused".to_owned()).or_default() += messages.len();
+    }
+
+    /// Panics unless the server has counted every check that was sent, under the reason that was meant.
+    fn compare_counts(&self) {
+        assert_eq!(self.server.counted(), self.sent, "what the server has counted is not what was sent");
+    }
+
+    fn of(&self, kind: Kind) -> &[f64] {
+        &self.checks.iter().find(|(other, _)| *other == kind).unwrap().1
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let micros = |times: &[f64]| median(times.iter().copied()) / 1e3;
+        let (good, no_policy) = (self.of(Kind::Good), self.of(Kind::NoPolicy));
+        let least: Vec<f64> = self.raw_everywhere.iter().zip(no_policy).map(|(raw, no_policy)| raw + no_policy).collect();
+        let beside_no_policy = |name, what, kind| Figure::ratio(name, what, median_ratio(self.of(kind), no_policy)).bound(Bound::AtMost(1.25));
+        vec![
+            Figure::micros("cpu.raw", "raw verification, one core busy", micros(&self.raw)),
+            Figure::micros("cpu.raw_everywhere", "raw verification, every core busy", micros(&self.raw_everywhere)),
+            Figure::micros("cpu.no_policy", "server CPU, no policy", micros(no_policy)),
+            Figure::micros("cpu.good", "server CPU, good webhook", micros(good)),
+            Figure::micros("cpu.audience", "server CPU, wrong audience", micros(self.of(Kind::WrongAudience))),
+            Figure::micros("cpu.expired", "server CPU, expired token", micros(self.of(Kind::Expired))),
+            Figure::micros("cpu.source", "server CPU, denied source", micros(self.of(Kind::SourceDenied))),
+            Figure::micros("cpu.missing", "server CPU, no token", micros(self.of(Kind::TokenMissing))),
+            Figure::ratio("ratio.good", "(b) good / (raw + no policy)", median_ratio(good, &least)).bound(Bound::AtMost(1.25)),
+            Figure::ratio("ratio.good_raw", "good / raw", median_ratio(good, &self.raw_everywhere)),
+            beside_no_policy("ratio.audience", "(c) wrong audience / no policy", Kind::WrongAudience),
+            beside_no_policy("ratio.expired", "(c) expired token / no policy", Kind::Expired),
+            beside_no_policy("ratio.source", "(c) denied source / no policy", Kind::SourceDenied),
+            beside_no_policy("ratio.missing", "(c) no token / no policy", Kind::TokenMissing),
+        ]
+    }
+}
+
+/// Nanoseconds of the server's CPU per check.
+fn time_checks(server: &Server, kind: Kind, questions: &Questions) -> f64 {
+    let outcome = load::run(server.grpc, &questions.messages, || server.cpu());
+    kind.expect(&outcome.answer);
+    let (before, after) = outcome.marks;
+    after.since(&before) / outcome.counted as f64
+}
+
+/// Raw verification of the same tokens.
+struct Verifier<'t> {
+    keys: &'t KeySet,
+    signed: Vec<(&'t [u8], Vec<u8>)>,
+}
+
+impl<'t> Verifier<'t> {
+    fn new(keys: &'t KeySet, tokens: &'t [String]) -> Self {
+        let split = |token: &'t String| {
+            let (signed, signature) = token.rsplit_once('.').unwrap();
+            (signed.as_bytes(), URL_SAFE_NO_PAD.decode(signature).unwrap())
+        };
+        Self { keys, signed: tokens.iter().map(split).collect() }
+    }
+
+    /// Nanoseconds of CPU per verification, on one thread.
+    fn time(&self) -> f64 {
+        let kid = self.keys.kids().next().unwrap();
+        let key = self.keys.get(kid).unwrap();
+        let began = cpu_time();
+        self.signed.iter().for_each(|(signed, signature)| assert!(key.verifies(Algorithm::RS256, signed, signature)));
+        (cpu_time() - began).as_nanos() as f64 / self.signed.len() as f64
+    }
+
+    /// The same with one thread on each core, as the server under load has it.
+    fn time_everywhere(&self) -> f64 {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let all: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.time())).collect();
+            all.into_iter().map(|one| one.join().unwrap()).sum::<f64>() / threads as f64
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! The real server as a process of its own: how long it takes to be ready, what CPU time it uses, what memory it holds.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// How long a start may take before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server. Dropping it ends it.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where it listens for checks.
+    pub grpc: SocketAddr,
+    metrics: SocketAddr,
+    /// From the start of the process until `/readyz` said yes.
+    pub ready_after: Duration,
+}
+
+impl Server {
+    /// Starts the server with the policies in `folder`, with every setting as it comes but for the addresses and the local issuer.
+    pub fn start(folder: &Path) -> Self {
+        let began = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(["serve", "--grpc-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--insecure-http-issuers", "--allow-private-issuers"])
+            .arg("--config")
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let addresses = addresses(child.stderr.take().unwrap());
+        let mut server = Self { child, grpc: addresses["grpc"], metrics: addresses["metrics"], ready_after: Duration::ZERO };
+        while !server.get("/readyz").starts_with("HTTP/1.1 200") {
+            assert!(began.elapsed() < PATIENCE, "the server is not ready: {}", server.get("/readyz?verbose"));
+            thread::sleep(Duration::from_millis(1));
+        }
+        server.ready_after = began.elapsed();
+        server
+    }
+
+    /// What its health and metrics listener answers, as it comes over the wire.
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.metrics).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many checks it has counted under each reason.
+    pub fn counted(&self) -> HashMap<String, usize> {
+        let metrics = self.get("/metrics");
+        let mut counted = HashMap::new();
+        for line in metrics.lines().filter(|line| line.starts_with("ringfence_checks_total{")) {
+            let reason = line.split_once("reason=\"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+            let count: usize = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+            *counted.entry(reason.to_owned()).or_default() += count;
+        }
+        counted
+    }
+
+    /// CPU time that its threads have used, user and system, in nanoseconds: what `utime` and `stime` say in ticks.
+    pub fn cpu(&self) -> CpuTime {
+        // The scheduler writes a thread's time down when it stops running.
+        thread::sleep(Duration::from_millis(5));
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        CpuTime(tasks.filter_map(|task| Some((task.as_ref().ok()?.file_name().to_str()?.parse().ok()?, thread_time(&task.ok()?.path())?))).collect())
+    }
+
+    /// Resident memory in MiB.
+    pub fn resident(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// CPU time by thread.
+#[derive(Debug)]
+pub struct CpuTime(HashMap<u32, u64>);
+
+impl CpuTime {
+    /// Nanoseconds since `earlier`. A thread that has ended since is not seen: none that answers checks does.
+    pub fn since(&self, earlier: &Self) -> f64 {
+        self.0.iter().map(|(thread, time)| time - earlier.0.get(thread).copied().unwrap_or_default()).sum::<u64>() as f64
+    }
+}
+
+/// Nanoseconds that a thread has run.
+fn thread_time(task: &Path) -> Option<u64> {
+    fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+}
+
+/// The addresses that the server says it listens on, by listener. Whatever else it says is read and dropped, for as long as it runs.
+fn addresses(stderr: impl Read + Send + 'static) -> HashMap<String, SocketAddr> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let mut addresses = HashMap::new();
+    let mut said = Vec::new();
+    while addresses.len() < 2 {
+        let Ok(line) = lines.recv_timeout(PATIENCE) else { panic!("the server does not listen:\n{}", said.join("\n")) };
+        let event: Value = serde_json::from_str(&line).unwrap_or_default();
+        let text = |name: &str| event.get(name).or_else(|| event.get("fields")?.get(name)).and_then(Value::as_str);
+        if let Some((listener, address)) = text("listener").zip(text("address")).filter(|_| text("message") == Some("listening")) {
+            addresses.insert(listener.to_owned(), address.parse().unwrap());
+        }
+        said.push(line);
+    }
+    addresses
+}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds the release and measures it: one table of figures, ratios and bounds on standard output, the same as JSON in target/bench.json.
+# Takes about three minutes once built. Exit code 0 = every bound is kept, 1 = one is missed, anything else = it could not be measured.
+#
+#   benches/run.sh               everything
+#   benches/run.sh allowed       the server under one kind of request, named by its reason, for a profiler to look at
+#   benches/run.sh decide        `decide` alone, or with a name after it one candidate of it
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [[ ${1:-} == decide ]]; then
+    exec cargo bench --quiet --locked --package ringfence-core --bench decide -- "${@:2}"
+fi
+cargo bench --quiet --locked --no-run --bench kit
+program=$(cargo bench --locked --no-run --bench kit --message-format=json 2>/dev/null | sed -n 's/.*"name":"kit".*"executable":"\([^"]*\)".*/\1/p')
+exec "$program" "$@"
