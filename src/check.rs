@@ -80,6 +80,8 @@ pub struct Checker {
     telemetry: Telemetry,
     in_flight: Arc<AtomicUsize>,
     max_in_flight: usize,
+    /// Checks that wait for keys.
+    waiting: AtomicUsize,
 }
 
 impl fmt::Debug for Checker {
@@ -94,7 +96,7 @@ impl Checker {
     pub fn new(parts: CheckerParts) -> Self {
         let CheckerParts { policies, keys, reuse, clock, telemetry, max_in_flight } = parts;
         let in_flight = telemetry.metrics().in_flight();
-        Self { policies, keys, reuse, clock, telemetry, in_flight, max_in_flight }
+        Self { policies, keys, reuse, clock, telemetry, in_flight, max_in_flight, waiting: AtomicUsize::new(0) }
     }
 
     /// Decides one request, within `deadline` if the caller set one. Never fails: every fault is a denial that is "cannot decide".
@@ -138,14 +140,17 @@ impl Checker {
         }
     }
 
-    /// Waits for one refetch and decides once more.
+    /// Waits for one refetch and decides once more. A slow issuer must not fill all places with those who wait for it: beyond a quarter of them
+    /// the fetch is asked for and not waited for.
     async fn answer_with_key(&self, request: &Request<'_>, wanted: WantedKey, deadline: Option<Instant>) -> Verdict {
         let longest = Instant::now() + REFETCH_BOUND;
         let until = deadline.map_or(longest, |deadline| deadline.checked_sub(ANSWER_MARGIN).map_or(longest, |until| until.min(longest)));
         if until <= Instant::now() {
             return wanted.otherwise;
         }
-        self.keys.refetch(&wanted.key_set, until).await;
+        let waiting = Place::take(&self.waiting, (self.max_in_flight / 4).max(1));
+        self.keys.refetch(&wanted.key_set, if waiting.is_some() { until } else { Instant::now() }).await;
+        drop(waiting);
         let decided = self.decide(request, &self.policies.load());
         match decided {
             Decided::Final(verdict) => verdict,

@@ -87,11 +87,17 @@ struct ScriptedKeys {
     after_refetch: Mutex<Option<KeyRing>>,
     refetches: Mutex<Vec<Instant>>,
     faulty: bool,
+    /// A refetch takes all the time it is given.
+    slow: bool,
 }
 
 impl ScriptedKeys {
     fn new(ring: KeyRing, after_refetch: Option<KeyRing>) -> Arc<Self> {
-        Arc::new(Self { ring: ArcSwap::from_pointee(ring), after_refetch: Mutex::new(after_refetch), refetches: Mutex::default(), faulty: false })
+        Arc::new(Self::quick(ring, after_refetch))
+    }
+
+    fn quick(ring: KeyRing, after_refetch: Option<KeyRing>) -> Self {
+        Self { ring: ArcSwap::from_pointee(ring), after_refetch: Mutex::new(after_refetch), refetches: Mutex::default(), faulty: false, slow: false }
     }
 
     fn refetches(&self) -> Vec<Instant> {
@@ -110,7 +116,11 @@ impl Keys for ScriptedKeys {
         if let Some(ring) = self.after_refetch.lock().unwrap().take() {
             self.ring.store(Arc::new(ring));
         }
-        Box::pin(std::future::ready(()))
+        Box::pin(async move {
+            if self.slow && deadline > Instant::now() {
+                tokio::time::sleep_until(deadline.into()).await;
+            }
+        })
     }
 }
 
@@ -222,7 +232,7 @@ async fn more_than_the_bound_is_overloaded_and_a_place_is_given_back() {
 #[tokio::test]
 async fn a_fault_is_internal_and_the_next_check_is_none_the_worse() {
     let issuer = Issuer::new();
-    let keys = Arc::new(ScriptedKeys { ring: ArcSwap::default(), after_refetch: Mutex::default(), refetches: Mutex::default(), faulty: true });
+    let keys = Arc::new(ScriptedKeys { faulty: true, ..ScriptedKeys::quick(KeyRing::default(), None) });
     let world = world(issuer.policies(ReuseMode::Allow), keys, 1);
     for _ in 0..2 {
         assert_eq!(world.checker.check(&raw(HOST, &issuer.token()), None).await.denied(), Some(Reason::Internal));
@@ -259,6 +269,23 @@ async fn a_key_that_stays_unknown_is_asked_for_once() {
     let unknown = world(issuer.policies(ReuseMode::Allow), Arc::clone(&keys), 8);
     assert_eq!(unknown.checker.check(&request, None).await.denied(), Some(Reason::KeyUnknown));
     assert_eq!(keys.refetches().len(), 1);
+}
+
+#[tokio::test]
+async fn a_flood_that_waits_for_a_slow_issuer_leaves_room_for_the_others() {
+    let issuer = Issuer::new();
+    let keys = Arc::new(ScriptedKeys { slow: true, ..ScriptedKeys::quick(issuer.ring("k0"), None) });
+    let world = world(issuer.policies(ReuseMode::Allow), Arc::clone(&keys), 8);
+    let token = issuer.token();
+    let request = raw(HOST, &token);
+    let mut flood: Vec<_> = (0..8).map(|_| Box::pin(world.checker.check(&request, None))).collect();
+    let waiting = flood.iter_mut().filter_map(|check| check.now_or_never().is_none().then_some(())).count();
+    assert_eq!(waiting, 2, "a quarter of all");
+    assert_eq!(keys.refetches().len(), 8, "each asks for a fetch");
+    assert_eq!(world.checker.check(&raw("elsewhere.example", ""), None).await.denied(), Some(Reason::NoPolicy));
+    drop(flood);
+    assert_eq!(world.metric("ringfence_checks_in_flight"), Some(0.0));
+    assert_eq!(world.checker.waiting.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]

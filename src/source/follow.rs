@@ -4,6 +4,7 @@
 //! Must not know what is done about a change.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -45,7 +46,7 @@ const PACE: Pace = Pace {
 
 impl FolderSource {
     /// Calls `on_change` with the whole folder after each change since the last [`Self::load`], on the blocking pool. Changes are gathered for
-    /// 100 ms, at most 1 s. Goes on until it is dropped; returns only if `on_change` panicked.
+    /// 100 ms, at most 1 s. Goes on until it is dropped, also where `on_change` panics.
     pub async fn watch(self, on_change: impl FnMut(Result<Folder, Vec<SourceError>>) + Send + 'static) {
         self.watch_at(PACE, on_change).await;
     }
@@ -119,7 +120,7 @@ impl<F: FnMut(Result<Folder, Vec<SourceError>>)> Follower<F> {
             Err(errors) if self.source.seen.is_none() => errors.into_iter().for_each(|error| self.miss(error)),
             folder => {
                 if self.gone.take().is_some() || self.source.content != before {
-                    (self.on_change)(folder);
+                    self.hand_on(folder);
                 }
             }
         }
@@ -131,7 +132,14 @@ impl<F: FnMut(Result<Folder, Vec<SourceError>>)> Follower<F> {
         (self.source.seen, self.source.content) = (None, None);
         if self.gone.as_ref() != Some(&error) {
             self.gone = Some(error.clone());
-            (self.on_change)(Err(vec![error]));
+            self.hand_on(Err(vec![error]));
+        }
+    }
+
+    /// A change that meets a fault must not be the last one that is followed.
+    fn hand_on(&mut self, folder: Result<Folder, Vec<SourceError>>) {
+        if panic::catch_unwind(AssertUnwindSafe(|| (self.on_change)(folder))).is_err() {
+            tracing::error!("the changed configuration met a fault inside ringfence; the last good one stays in force");
         }
     }
 

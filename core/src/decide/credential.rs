@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{constant_time, digest};
 
-use super::{ApiKeyCarrier, ApiKeyRule, Header, Reason, Request, request::percent_decode};
+use super::{ApiKeyCarrier, ApiKeyRule, Header, Reason, Request, path::percent_decode};
 
 /// Longest API key, in bytes once decoded.
 const MAX_KEY: usize = 256;
@@ -22,7 +22,8 @@ impl fmt::Display for CarrierNote<'_> {
 }
 
 /// What a query holds under one name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 enum Parameter<'q> {
     Absent,
     One(Cow<'q, [u8]>),

@@ -4,7 +4,8 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `request` | what was asked, normalised once: host, path, query, headers, source |
+//! | `request` | what was asked, normalised once: host, query, headers, source |
+//! | `path` | paths that every upstream reads alike, and what several spellings of one have in common |
 //! | `policy` | what is allowed, as compiled: policies, senders, floors |
 //! | `index` | which policy speaks for a host and a path |
 //! | `network` | address ranges |
@@ -28,6 +29,7 @@ mod json;
 mod jwks;
 mod keys;
 mod network;
+mod path;
 mod policy;
 mod reason;
 mod request;
@@ -45,12 +47,13 @@ pub use index::{PolicySet, PolicySetParts};
 pub use jwks::{JwksError, KeySetReading, MAX_JWKS, MAX_KEYS, RejectedKey, read_key_set};
 pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, KeySource, VerifyingKey};
 pub use network::RangeSet;
+pub use path::Path;
 pub use policy::{
     ApiKeyCarrier, ApiKeyRule, Audience, Audiences, Floor, Forward, Grants, HostPattern, Match, MethodRule, Mode, OnMismatch, PathPattern, Policy,
     PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
 };
 pub use reason::{Class, Reason};
-pub use request::{Body, Header, Headers, Host, Path, RawRequest, Request, Target, Wire};
+pub use request::{Body, Header, Headers, Host, RawRequest, Request, Target, Wire};
 pub use time::Now;
 pub use trace::{NoTrace, Step, StepOutcome, Trace};
 pub use verdict::{

@@ -10,7 +10,7 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, KeySetId, KeySource, Map, RangeSet, request::fold_path};
+use super::{AlgorithmSet, KeySetId, KeySource, Map, RangeSet, path::fold_path};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 //!
 //! Must not know policies, keys or the time: what a token says is measured in `claims`, whether it is true in `keys`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use super::{Algorithm, Header, Reason, base64url, json::Scanner};
 
@@ -18,7 +18,6 @@ const MAX_SECONDS: f64 = 253_402_300_799.0;
 const FORBIDDEN_PARAMETERS: &[&str] = &["crit", "b64", "zip", "jwk", "jku", "x5u", "x5c"];
 
 /// A token that has the right form. Nothing in it is verified.
-#[derive(Debug)]
 pub(super) struct Token<'a> {
     /// What was signed: `header.payload`.
     pub(super) signed: &'a [u8],
@@ -32,6 +31,13 @@ pub(super) struct Token<'a> {
     pub(super) claims: Claims,
     /// The payload, decoded, for claims that only some senders read.
     payload: Vec<u8>,
+}
+
+/// Says whose it is, so that nobody can use what is shown.
+impl fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("algorithm", &self.algorithm).field("kid", &self.kid).field("claims", &self.claims).finish_non_exhaustive()
+    }
 }
 
 /// The registered claims that are measured (RFC 7519 section 4.1); dates in milliseconds since the Unix epoch.

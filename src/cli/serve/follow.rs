@@ -66,9 +66,6 @@ impl Follow {
             before.abort();
         }
         turn.number += 1;
-        if let Some(folder) = folder {
-            self.target.put_in_force(folder);
-        }
         let (number, turns, target) = (turn.number, Arc::clone(&self.turn), self.target.clone());
         let follower = source.watch(move |folder| {
             let turn = turns.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +73,11 @@ impl Follow {
                 target.put_in_force(folder);
             }
         });
+        // Followed first, so that a fault with this change is not the end of it; the lock keeps the follower waiting.
         turn.follower = Some(self.target.runtime.spawn(follower).abort_handle());
+        if let Some(folder) = folder {
+            self.target.put_in_force(folder);
+        }
     }
 }
 

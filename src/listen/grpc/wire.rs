@@ -5,6 +5,8 @@
 //!
 //! Must not know: what any of it means.
 
+use std::fmt;
+
 /// Headers and map entries that are read at most; Envoy itself stops at 100 unless told otherwise.
 const MAX_HEADERS: usize = 1000;
 /// How deep messages and groups may nest, as in prost.
@@ -42,7 +44,7 @@ pub(super) enum AddressView<'a> {
 }
 
 /// `AttributeContext.HttpRequest`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct HttpView<'a> {
     pub(super) id: &'a str,
     pub(super) method: &'a str,
@@ -58,20 +60,50 @@ pub(super) struct HttpView<'a> {
     pub(super) header_map: Vec<HeaderView<'a>>,
 }
 
+/// Without the target, the body and the headers' values, which may hold tokens and keys.
+impl fmt::Debug for HttpView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, method, host, size, protocol, headers, header_map, .. } = self;
+        f.debug_struct("HttpView")
+            .field("id", id)
+            .field("method", method)
+            .field("host", host)
+            .field("size", size)
+            .field("protocol", protocol)
+            .field("headers", headers)
+            .field("header_map", header_map)
+            .finish_non_exhaustive()
+    }
+}
+
 /// `envoy.config.core.v3.HeaderValue`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct HeaderView<'a> {
     pub(super) key: &'a str,
     pub(super) value: &'a str,
     pub(super) raw_value: &'a [u8],
 }
 
+/// Shows the name.
+impl fmt::Debug for HeaderView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)
+    }
+}
+
 /// A `map<string, string>`, in the order in which its keys first came.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Map<'a> {
     entries: Vec<(&'a str, &'a str)>,
     /// One bit per key seen, by length and ends: a key whose bit is not set is new, which spares the search.
     seen: u64,
+}
+
+/// Shows the keys.
+impl fmt::Debug for Map<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|(key, _)| key)).finish()
+    }
 }
 
 impl<'a> Map<'a> {
@@ -248,7 +280,7 @@ fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a str), Undecodab
 }
 
 /// The value of one field.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
@@ -271,7 +303,7 @@ impl<'a> Value<'a> {
 }
 
 /// The fields of one message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Fields<'a> {
     rest: &'a [u8],
     /// How many more levels may follow.

@@ -234,7 +234,8 @@ impl<D: Decide> HttpProtocol<D> {
 }
 
 /// What a dialect says was asked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 struct Asked<'a> {
     method: &'a str,
     host: Option<&'a str>,
@@ -243,7 +244,8 @@ struct Asked<'a> {
 }
 
 /// A check URL, cut after its own part.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 struct CheckUrl<'a> {
     dialect: Dialect,
     /// `namespace/name`.

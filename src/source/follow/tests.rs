@@ -147,3 +147,22 @@ async fn a_change_that_does_not_show_from_outside_is_found() {
     assert_eq!(await_change(&mut changes, |_| true).await.unwrap(), ["other"]);
     task.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_change_that_meets_a_fault_is_not_the_last_one() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.yaml", "first");
+    let mut source = FolderSource::new(dir.path());
+    source.load().unwrap();
+    let (sender, mut changes) = mpsc::unbounded_channel();
+    let task = tokio::spawn(source.watch_at(looking(), move |folder| {
+        let names: Vec<_> = folder.unwrap().objects.iter().map(|object| object.key.name.to_string()).collect();
+        let _ = sender.send(Ok(names.clone()));
+        assert!(!names.contains(&"bad".to_owned()), "on purpose");
+    }));
+    write(dir.path(), "b.yaml", "bad");
+    await_change(&mut changes, has("bad")).await.unwrap();
+    write(dir.path(), "b.yaml", "good");
+    await_change(&mut changes, has("good")).await.unwrap();
+    task.abort();
+}

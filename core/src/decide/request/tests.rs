@@ -213,3 +213,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_shown_holds_no_credential() {
+    let mut headers = Headers::new(false);
+    headers.push("authorization", b"Bearer hush".as_slice());
+    let raw = RawRequest {
+        arrived: Instant::now(),
+        wire: Wire::Grpc,
+        method: b"POST",
+        host: Some(b"a.example"),
+        target: b"/x?key=hush",
+        headers,
+        source: None,
+        body: Body::Complete(b"hush"),
+        pin: None,
+        http2: false,
+        id: None,
+    };
+    let request = Request::new(&raw).unwrap();
+    for shown in [format!("{raw:?}"), format!("{request:?}"), format!("{:?}", request.headers.one("authorization"))] {
+        assert!(!shown.contains("hush") && !shown.contains("104, 117, 115, 104"), "{shown}");
+    }
+    assert!(format!("{request:?}").contains("authorization"));
+}
