@@ -132,7 +132,15 @@ impl Checker {
             Ok(request) => request,
             Err(reason) => return Verdict::deny(reason),
         };
-        let decided = self.decide(&request, &self.policies.load());
+        let ring = self.keys.ring();
+        let mut decided = self.decide(&request, &self.policies.load(), &ring);
+        if matches!(decided, Decided::NeedsKey(_)) {
+            // Keys that came while this was decided may be the wanted ones, and cost no fetch.
+            let newer = self.keys.ring();
+            if !Arc::ptr_eq(&ring, &newer) {
+                decided = self.decide(&request, &self.policies.load(), &newer);
+            }
+        }
         match decided {
             Decided::Final(verdict) => verdict,
             Decided::NeedsReuse(pending) => self.commit(pending).await,
@@ -151,7 +159,7 @@ impl Checker {
         let waiting = Place::take(&self.waiting, (self.max_in_flight / 4).max(1));
         self.keys.refetch(&wanted.key_set, if waiting.is_some() { until } else { Instant::now() }).await;
         drop(waiting);
-        let decided = self.decide(request, &self.policies.load());
+        let decided = self.decide(request, &self.policies.load(), &self.keys.ring());
         match decided {
             Decided::Final(verdict) => verdict,
             Decided::NeedsReuse(pending) => self.commit(pending).await,
@@ -159,8 +167,8 @@ impl Checker {
         }
     }
 
-    fn decide(&self, request: &Request<'_>, policies: &PolicySet) -> Decided {
-        decide::decide(request, policies, &self.keys.ring(), self.clock.now(), &mut NoTrace)
+    fn decide(&self, request: &Request<'_>, policies: &PolicySet, ring: &KeyRing) -> Decided {
+        decide::decide(request, policies, ring, self.clock.now(), &mut NoTrace)
     }
 
     async fn commit(&self, pending: PendingAllow) -> Verdict {

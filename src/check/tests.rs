@@ -86,6 +86,8 @@ struct ScriptedKeys {
     ring: ArcSwap<KeyRing>,
     after_refetch: Mutex<Option<KeyRing>>,
     refetches: Mutex<Vec<Instant>>,
+    /// What is there after the keys were read once.
+    meanwhile: Mutex<Option<KeyRing>>,
     faulty: bool,
     /// A refetch takes all the time it is given.
     slow: bool,
@@ -97,7 +99,14 @@ impl ScriptedKeys {
     }
 
     fn quick(ring: KeyRing, after_refetch: Option<KeyRing>) -> Self {
-        Self { ring: ArcSwap::from_pointee(ring), after_refetch: Mutex::new(after_refetch), refetches: Mutex::default(), faulty: false, slow: false }
+        Self {
+            ring: ArcSwap::from_pointee(ring),
+            after_refetch: Mutex::new(after_refetch),
+            refetches: Mutex::default(),
+            meanwhile: Mutex::default(),
+            faulty: false,
+            slow: false,
+        }
     }
 
     fn refetches(&self) -> Vec<Instant> {
@@ -108,7 +117,11 @@ impl ScriptedKeys {
 impl Keys for ScriptedKeys {
     fn ring(&self) -> Arc<KeyRing> {
         assert!(!self.faulty, "a fault on the way");
-        self.ring.load_full()
+        let ring = self.ring.load_full();
+        if let Some(newer) = self.meanwhile.lock().unwrap().take() {
+            self.ring.store(Arc::new(newer));
+        }
+        ring
     }
 
     fn refetch<'k>(&'k self, _: &'k Arc<KeySetId>, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + 'k>> {
@@ -252,6 +265,16 @@ async fn an_unknown_key_is_asked_for_once_and_then_allowed() {
     assert_eq!(refetches.len(), 1);
     assert!(refetches[0] >= asked + REFETCH_BOUND && refetches[0] <= Instant::now() + REFETCH_BOUND);
     assert_eq!(world.checks("contoso/center", "callbacks", "allowed", "allowed"), Some(1.0));
+}
+
+#[tokio::test]
+async fn keys_that_came_meanwhile_cost_no_fetch() {
+    let issuer = Issuer::new();
+    let keys = ScriptedKeys::new(issuer.ring("k0"), None);
+    *keys.meanwhile.lock().unwrap() = Some(issuer.ring("k1"));
+    let world = world(issuer.policies(ReuseMode::Allow), Arc::clone(&keys), 8);
+    assert_eq!(world.checker.check(&raw(HOST, &issuer.token()), None).await.denied(), None);
+    assert!(keys.refetches().is_empty());
 }
 
 #[tokio::test]

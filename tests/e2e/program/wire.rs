@@ -1,13 +1,13 @@
 //! What no proper proxy sends. Whatever it is, the answer is an explicit denial.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use envoy_types::pb::envoy::{
     config::core::v3::{HeaderMap, HeaderValue, Pipe, address},
     service::auth::v3::CheckRequest,
 };
 use prost::Message;
-use ringfence::issuer::{Issuer, IssuerOptions, TokenSpec};
+use ringfence::issuer::{Broken, Document, Fault, Issuer, IssuerOptions, TokenSpec};
 use tokio::net::TcpStream;
 
 use crate::support::{
@@ -107,6 +107,28 @@ async fn messages_that_cannot_be_read() {
     assert_eq!(line.reason("malformed_request").await, 5.0);
     // And the connection serves on.
     assert_eq!(status(&line.client.check(&line.good()).await), 200);
+}
+
+#[tokio::test]
+async fn more_at_once_than_is_taken_is_not_decided() {
+    let issuer = Issuer::start(IssuerOptions::default()).await.unwrap();
+    let ringfence = Ringfence::start(&policies(&issuer), &["--max-in-flight=1"]).await;
+    // Whoever names an unknown key waits a while for the issuer, and nobody else is let in meanwhile.
+    issuer.fail(Document::Discovery, Some(Fault::Slow(Duration::from_secs(60))));
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let stream = TcpStream::connect(ringfence.address("grpc")).await.unwrap();
+        let token = issuer.mint(&TokenSpec::callback(AUDIENCE).broken(Broken::UnknownKid)).unwrap();
+        asking.spawn(async move {
+            let authorization = format!("Bearer {token}");
+            let request = check_request(peer("127.0.0.1"), "POST", HOST, &format!("/api/callbacks?key={KEY}"), &[("authorization", &authorization)]);
+            status(&Client::over(stream).await.unwrap().check(&request).await)
+        });
+    }
+    assert_eq!(asking.join_all().await, [503; 10]);
+    let overloaded = ringfence.metric("ringfence_checks_total", &["reason=\"overloaded\""]).await;
+    assert!((1.0..10.0).contains(&overloaded), "{overloaded}");
+    assert_eq!(ringfence.metric("ringfence_checks_in_flight", &[]).await, 0.0);
 }
 
 #[tokio::test]

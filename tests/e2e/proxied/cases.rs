@@ -125,7 +125,8 @@ pub fn unreachable(reason: Reason) -> Option<&'static str> {
         Reason::UrlSignatureInvalid | Reason::UrlExpired => Some("signed URLs only, which are not supported yet"),
         Reason::ReuseUnknown => Some("needs a shared reuse store, which is not supported yet"),
         Reason::ClockUnsettled => Some("needs a clock that steps back: tests of src/check"),
-        Reason::DeadlineExceeded | Reason::Overloaded | Reason::Internal => Some("needs a fault: tests of src/check and src/listen"),
+        Reason::Overloaded => Some("needs more at once than is taken: program/wire.rs"),
+        Reason::DeadlineExceeded | Reason::Internal => Some("needs a fault: tests of src/check and src/listen"),
         _ => None,
     }
 }

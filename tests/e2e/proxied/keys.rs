@@ -1,5 +1,10 @@
 //! Keys that come and go while requests do.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use ringfence::issuer::{Broken, Document, Fault, Rotation, TokenSpec};
 
 use super::for_each_proxy;
@@ -9,6 +14,7 @@ use crate::support::{
     proxies::Kind,
     stand::Stand,
     traffic::{Traffic, repeat},
+    wait_for,
 };
 
 for_each_proxy!(rotation_under_traffic_gives_no_wrong_answer);
@@ -20,24 +26,24 @@ fn webhook(token: &str) -> Ask {
 async fn rotation_under_traffic_gives_no_wrong_answer(kind: Kind) {
     let stand = Stand::start(kind).await;
     let old = stand.token();
-    let issuer = std::sync::Arc::new(stand.issuer);
+    let issuer = Arc::new(stand.issuer);
     let (good, bad) = (TokenSpec::callback(AUDIENCE), TokenSpec::callback(AUDIENCE).broken(Broken::ForeignKey));
-    let minting = std::sync::Arc::clone(&issuer);
+    let minting = Arc::clone(&issuer);
     let traffic = Traffic::start(stand.proxy.address, move |number| {
         let (spec, expected) = if number % 3 == 2 { (&bad, 401) } else { (&good, 200) };
         (webhook(&minting.mint(spec).unwrap()), expected)
     });
+    // As ACS does it, the new key being published first; and then as nobody should: it signs before anyone could fetch it.
+    issuer.rotate(Rotation::Publish).unwrap();
+    traffic.flow(50).await;
+    issuer.rotate(Rotation::Sign).unwrap();
+    let mut rotated = Instant::now();
     repeat(&traffic, 2, async |done| {
-        // As ACS does it at first, and then as nobody should: a new key signs before anyone could fetch it. The budget of refetches is three
-        // at once and then one in ten seconds, so later rotations wait until there is one again.
-        if done == 0 {
-            issuer.rotate(Rotation::Publish).unwrap();
-            traffic.flow(50).await;
-        } else if done >= 3 {
-            let from = std::time::Instant::now();
-            crate::support::wait_for("the budget of refetches", async || (from.elapsed().as_secs() > 10).then_some(())).await;
+        // Refetches are paid from a budget: three at once, and then one in ten seconds.
+        if done == 0 || rotated.elapsed() > Duration::from_secs(11) {
+            issuer.rotate(Rotation::Sign).unwrap();
+            rotated = Instant::now();
         }
-        issuer.rotate(Rotation::Sign).unwrap();
         traffic.flow(100).await;
     })
     .await;
@@ -45,8 +51,7 @@ async fn rotation_under_traffic_gives_no_wrong_answer(kind: Kind) {
     // What is withdrawn is refused once the keys were fetched again, which the next new key brings about.
     issuer.rotate(Rotation::Withdraw).unwrap();
     let fresh = issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
-    crate::support::wait_for("the newest key to be known", async || (webhook(&fresh).send(stand.proxy.address).await.status == 200).then_some(()))
-        .await;
+    wait_for("the newest key to be known", async || (webhook(&fresh).send(stand.proxy.address).await.status == 200).then_some(())).await;
     let answer = webhook(&old).send(stand.proxy.address).await;
     assert!(matches!(answer.status, 401 | 429 | 503), "a withdrawn key must not be believed: {answer:?}");
 }

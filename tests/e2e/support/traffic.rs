@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    future::Future,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -84,7 +83,7 @@ impl Traffic {
 }
 
 /// Does `step` again and again while `traffic` flows, until there has been enough of it, but at least `times`.
-pub async fn repeat<F: Future<Output = ()>>(traffic: &Traffic, times: usize, mut step: impl FnMut(usize) -> F) {
+pub async fn repeat(traffic: &Traffic, times: usize, mut step: impl AsyncFnMut(usize)) {
     let mut done = 0;
     while done < times || !traffic.is_enough() {
         step(done).await;
