@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -147,7 +148,113 @@ fn the_scheme_is_bearer_and_one_space() {
     assert_eq!(bearer(Header::One(long.as_bytes())), Err(Reason::TokenMalformed));
 }
 
+/// A JSON text as an attacker writes it: sound, nearly sound, or sound to some readers only.
+fn json() -> impl Strategy<Value = String> {
+    let odd = [
+        "0",
+        "-0",
+        "-0.0",
+        "1",
+        "1800000000",
+        "1800000000.25",
+        "18e8",
+        "1E+9",
+        "1e-3",
+        "-1",
+        "01",
+        "+1",
+        ".5",
+        "1.",
+        "0x10",
+        "1e400",
+        "-1e400",
+        "NaN",
+        "1_0",
+        "253402300799",
+        "253402300799.999",
+        "253402300800",
+        "18446744073709551616",
+        "9223372036854775808.5",
+        "1.7976931348623157e308",
+        "null",
+        "true",
+        "\"\"",
+        "\"a\"",
+        "\"k\"",
+        "\"RS256\"",
+        "\"none\"",
+        "\"rs256\"",
+        "\"RS\\u0032\\u0035\\u0036\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud800\"",
+        "\"\\u0000\"",
+        "\"\u{e9}\"",
+        "\"\\x\"",
+        "\"\t\"",
+        "[]",
+        "[\"a\"]",
+        "[\"a\",\"b\"]",
+        "[\"a\",1]",
+        "[[\"a\"]]",
+        "[\"a\",]",
+        "{}",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":{\"b\":[1,{}]}}",
+        "'a'",
+        "undefined",
+    ];
+    let name = prop_oneof![
+        8 => proptest::sample::select(vec!["alg", "kid", "iss", "aud", "exp", "nbf", "iat", "typ", "x"]).prop_map(str::to_owned),
+        1 => proptest::sample::select(vec!["\\u0061ud", "ALG", "", "crit", "\u{212a}id", "exp\\u0000"]).prop_map(str::to_owned),
+    ];
+    let space = proptest::sample::select(vec!["", " ", "\n", "\r\t ", "\u{a0}", "/**/"]);
+    let member =
+        (name, proptest::sample::select(odd.to_vec()), space).prop_map(|(name, value, space)| format!("{space}\"{name}\"{space}:{space}{value}"));
+    let ends =
+        proptest::sample::select(vec![("{", "}"), ("{", "}"), ("{", "}"), (" {", "}\n"), ("{", ",}"), ("{", "}}"), ("[", "]"), ("\u{feff}{", "}")]);
+    (proptest::collection::vec(member, 0..5), ends).prop_map(|(members, (open, close))| format!("{open}{}{close}", members.join(",")))
+}
+
+/// What `serde_json`, of other authors, reads under a name, if it is a date.
+fn date_of(payload: &serde_json::Value, name: &str) -> Option<i64> {
+    #[allow(clippy::cast_possible_truncation, reason = "within the range of dates")]
+    payload.get(name).map(|value| (value.as_f64().unwrap() * 1000.0) as i64)
+}
+
 proptest::proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// What is read here, other libraries read as well, and alike: nobody can show us one token and them another.
+    #[test]
+    fn what_is_read_others_read_alike(header in prop_oneof![Just(HEADER.to_owned()), json()], payload in prop_oneof![Just(PAYLOAD.to_owned()), json()]) {
+        let text = token(&header, &payload);
+        if let Ok(token) = Token::parse(text.as_bytes()) {
+            let theirs = jsonwebtoken::decode_header(&text).unwrap();
+            prop_assert_eq!(format!("{:?}", theirs.alg), token.algorithm.name());
+            prop_assert_eq!(theirs.kid.as_deref(), Some(&*token.kid));
+            match serde_json::from_str::<serde_json::Value>(&payload) {
+                Ok(value) => {
+                    prop_assert_eq!(value.get("iss").map(|issuer| issuer.as_str().unwrap()), token.claims.issuer.as_deref());
+                    let audiences = match value.get("aud") {
+                        None => vec![],
+                        Some(serde_json::Value::Array(items)) => items.iter().map(|item| Box::from(item.as_str().unwrap())).collect(),
+                        Some(one) => vec![Box::from(one.as_str().unwrap())],
+                    };
+                    prop_assert_eq!(&audiences, &token.claims.audiences);
+                    prop_assert_eq!(date_of(&value, "exp"), token.claims.expires_ms);
+                    prop_assert_eq!(date_of(&value, "nbf"), token.claims.not_before_ms);
+                    prop_assert_eq!(date_of(&value, "iat"), token.claims.issued_at_ms);
+                    prop_assert_eq!(value.get("x").cloned(), token.claim("x"));
+                }
+                // Half a character, in a claim that nobody measures: then no claim of it is passed on.
+                Err(_) => {
+                    prop_assert!(payload.contains("\\ud800"), "{}", payload);
+                    prop_assert_eq!(token.claim("x"), Some(serde_json::Value::Null));
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_input_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), header in ".{0,40}", payload in ".{0,80}") {
         let _ = Token::parse(&bytes);
