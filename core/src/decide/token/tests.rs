@@ -216,7 +216,7 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 /// What `serde_json`, of other authors, reads under a name, if it is a date.
-fn date_of(payload: &serde_json::Value, name: &str) -> Option<i64> {
+fn date_of(payload: &Value, name: &str) -> Option<i64> {
     #[allow(clippy::cast_possible_truncation, reason = "within the range of dates")]
     payload.get(name).map(|value| (value.as_f64().unwrap() * 1000.0) as i64)
 }
@@ -232,12 +232,12 @@ proptest::proptest! {
             let theirs = jsonwebtoken::decode_header(&text).unwrap();
             prop_assert_eq!(format!("{:?}", theirs.alg), token.algorithm.name());
             prop_assert_eq!(theirs.kid.as_deref(), Some(&*token.kid));
-            match serde_json::from_str::<serde_json::Value>(&payload) {
+            match serde_json::from_str::<Value>(&payload) {
                 Ok(value) => {
                     prop_assert_eq!(value.get("iss").map(|issuer| issuer.as_str().unwrap()), token.claims.issuer.as_deref());
                     let audiences = match value.get("aud") {
                         None => vec![],
-                        Some(serde_json::Value::Array(items)) => items.iter().map(|item| Box::from(item.as_str().unwrap())).collect(),
+                        Some(Value::Array(items)) => items.iter().map(|item| Box::from(item.as_str().unwrap())).collect(),
                         Some(one) => vec![Box::from(one.as_str().unwrap())],
                     };
                     prop_assert_eq!(&audiences, &token.claims.audiences);
@@ -249,14 +249,14 @@ proptest::proptest! {
                 // Half a character, in a claim that nobody measures: then no claim of it is passed on.
                 Err(_) => {
                     prop_assert!(payload.contains("\\ud800"), "{}", payload);
-                    prop_assert_eq!(token.claim("x"), Some(serde_json::Value::Null));
+                    prop_assert_eq!(token.claim("x"), Some(Value::Null));
                 }
             }
         }
     }
 
     #[test]
-    fn no_input_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), header in ".{0,40}", payload in ".{0,80}") {
+    fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), header in ".{0,40}", payload in ".{0,80}") {
         let _ = Token::parse(&bytes);
         let _ = Token::parse(token(&header, &payload).as_bytes());
     }
