@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Unmatched, policy::suffixes};
+use super::{Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Unmatched, grants::suffixes};
 
 /// Everything the live path looks up, immutable: built by `compile`, swapped as a whole.
 #[derive(Debug, Default)]
@@ -129,14 +129,13 @@ impl PolicySet {
             .filter(move |policy| self.permits(policy, host))
     }
 
-    /// Whether a policy that cannot be read may be one for `host`.
+    /// Whether a policy that cannot be read, or one that a grant which cannot be read permits, may be one for `host`.
     pub(super) fn unreadable_claims(&self, host: &str) -> bool {
         let Unreadable { namespaces, .. } = &self.unreadable;
         match &self.parts.grants {
-            _ if namespaces.is_empty() => false,
             // A cluster-scoped one needs no grant.
-            Some(grants) => namespaces.contains("") || grants.speakers(host).iter().any(|namespace| namespaces.contains(namespace)),
-            None => true,
+            Some(grants) => namespaces.contains("") || grants.may_permit(host, namespaces),
+            None => !namespaces.is_empty(),
         }
     }
 

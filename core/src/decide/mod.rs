@@ -7,6 +7,7 @@
 //! | `request` | what was asked, normalised once: host, query, headers, source |
 //! | `path` | paths that every upstream reads alike, and what several spellings of one have in common |
 //! | `policy` | what is allowed, as compiled: policies, senders, floors |
+//! | `grants` | which namespaces may speak for a host |
 //! | `index` | which policy speaks for a host and a path |
 //! | `network` | address ranges |
 //! | `jwks` | the reader of key sets, key by key |
@@ -24,6 +25,7 @@ mod claims;
 mod credential;
 mod evaluate;
 mod explain;
+mod grants;
 mod index;
 mod json;
 mod jwks;
@@ -43,14 +45,15 @@ mod verdict;
 pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
 pub use evaluate::decide;
+pub use grants::Grants;
 pub use index::{PolicySet, PolicySetParts};
 pub use jwks::{JwksError, KeySetReading, MAX_JWKS, MAX_KEYS, RejectedKey, read_key_set};
 pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, KeySource, VerifyingKey};
 pub use network::RangeSet;
 pub use path::Path;
 pub use policy::{
-    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, Floor, Forward, Grants, HostPattern, Match, MethodRule, Mode, OnMismatch, PathPattern, Policy,
-    PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
+    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, Floor, Forward, HostPattern, Match, MethodRule, Mode, OnMismatch, PathPattern, Policy, PolicyId,
+    PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
 };
 pub use reason::{Class, Reason};
 pub use request::{Body, Header, Headers, Host, RawRequest, Request, Target, Wire};

@@ -10,7 +10,7 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, KeySetId, KeySource, Map, RangeSet, path::fold_path};
+use super::{AlgorithmSet, KeySetId, KeySource, RangeSet, path::fold_path};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -423,64 +423,4 @@ pub enum Unmatched {
     Unavailable,
     /// Allowed, if no policy claims the host.
     Allow,
-}
-
-/// Which namespaces may speak for which hosts.
-#[derive(Clone, Debug, Default)]
-pub struct Grants {
-    exact: Map<Box<str>, Vec<Box<str>>>,
-    suffix: Map<Box<str>, Vec<Box<str>>>,
-}
-
-impl Grants {
-    /// Lets `namespace` speak for `host`; equal grants unite. `HostPattern::Any` grants nothing.
-    pub fn add(&mut self, host: &HostPattern, namespace: &str) {
-        let Some(namespaces) = self.entry(host) else { return };
-        if !namespaces.iter().any(|known| **known == *namespace) {
-            namespaces.push(namespace.into());
-        }
-    }
-
-    /// Takes `host` out of every wider grant, whoever it is granted to.
-    pub fn reserve(&mut self, host: &HostPattern) {
-        let _ = self.entry(host);
-    }
-
-    fn entry(&mut self, host: &HostPattern) -> Option<&mut Vec<Box<str>>> {
-        match host {
-            HostPattern::Exact(host) => Some(self.exact.entry(host.clone()).or_default()),
-            HostPattern::Suffix(suffix) => Some(self.suffix.entry(suffix.clone()).or_default()),
-            HostPattern::Any => None,
-        }
-    }
-
-    /// Whether the most specific grant that covers `host` (a request's own) names `namespace`.
-    #[must_use]
-    pub fn permits(&self, host: &str, namespace: &str) -> bool {
-        self.speakers(host).iter().any(|named| **named == *namespace)
-    }
-
-    /// The namespaces that the most specific grant that covers `host` names.
-    pub(super) fn speakers(&self, host: &str) -> &[Box<str>] {
-        let most_specific = self.exact.get(host).or_else(|| suffixes(host).find_map(|suffix| self.suffix.get(suffix)));
-        most_specific.map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// Whether the most specific grant that covers all of `pattern` names `namespace`.
-    #[must_use]
-    pub fn permits_pattern(&self, pattern: &HostPattern, namespace: &str) -> bool {
-        match pattern {
-            HostPattern::Exact(host) => self.permits(host, namespace),
-            HostPattern::Suffix(suffix) => {
-                let most_specific = self.suffix.get(suffix.as_ref()).or_else(|| suffixes(suffix).find_map(|wider| self.suffix.get(wider)));
-                most_specific.is_some_and(|namespaces| namespaces.iter().any(|named| **named == *namespace))
-            }
-            HostPattern::Any => false,
-        }
-    }
-}
-
-/// What is left of a host after its first label, after its second, and so on: `a.b.c` gives `b.c`, `c`.
-pub(crate) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(host.split_once('.').map(|(_, rest)| rest), |rest| rest.split_once('.').map(|(_, rest)| rest))
 }

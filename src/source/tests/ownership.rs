@@ -145,16 +145,39 @@ fn a_grant_that_cannot_be_read_is_not_replaced_by_a_wider_one() {
         (grant("narrow", "api.example", "B"), "spec.namespaces[0]: `B` is no namespace"),
         (grant("narrow", "api.example", "b").replace("{name: narrow}", "{name: narrow, x: z}"), "metadata.x: unknown field `x`"),
         (grant("narrow", "api.example", ""), "spec.namespaces: an empty list means nothing"),
+        (grant("narrow", "api.example", "b").replace("[api.example]", "api.example"), "spec.hosts: invalid type: string"),
+        (grant("narrow", "api.example.", "b"), "spec.hosts[0]: `api.example.` is no host name"),
+        (grant("narrow", "'https://api.example:443/'", "b"), "is no host name; write it without scheme"),
     ] {
         let compiled = compile(&[("a.yaml", &policies), ("b.yaml", &format!("{wide}{broken}"))], &granted());
         assert!(said(&compiled).iter().any(|said| said.contains(message)), "{message}: {:?}", said(&compiled));
         assert_eq!(ask(&compiled, "other.example", "/", None), Some(Reason::ApiKeyMissing), "{message}");
-        assert_eq!(ask(&compiled, "api.example", "/", None), Some(Reason::NoPolicy), "{message}");
+        assert_eq!(ask(&compiled, "api.example", "/", None), Some(Reason::PolicyInvalid), "{message}");
+        assert_eq!(ask(&compiled, "elsewhere.org", "/", None), Some(Reason::NoPolicy), "{message}");
     }
     let partly = format!("{wide}{}", grant("narrow", "'api.*', api.example", "b"));
     let compiled = compile(&[("a.yaml", &policies), ("b.yaml", &partly)], &granted());
     assert!(said(&compiled)[0].contains("spec.hosts[0]: `api.*`: a `*` may only stand first"), "{:?}", said(&compiled));
     assert_eq!(ask(&compiled, "api.example", "/", None), Some(Reason::ApiKeyMissing), "what can be read of it counts");
+}
+
+#[test]
+fn a_grant_that_cannot_be_read_lets_nothing_by() {
+    let policies = simple("b", "x", "api.example, calls.example", "");
+    let allow = Options { unmatched: Unmatched::Allow, ..granted() };
+    let sound = grant("calls", "calls.example", "b");
+    for (broken, elsewhere) in [
+        (grant("narrow", "api.example.", "b"), None),
+        (grant("narrow", "api.example", "B"), None),
+        (grant("narrow", "api.example", "b").replace("hosts:", "host:"), Some(Reason::PolicyInvalid)),
+        (grant("narrow", "'api..example'", "b"), Some(Reason::PolicyInvalid)),
+        (grant("narrow", "null, 7", "b"), Some(Reason::PolicyInvalid)),
+        ("---\napiVersion: ringfence.dev/v1alpha1\nkind: HostGrant\nmetadata: {name: narrow}\n".to_owned(), Some(Reason::PolicyInvalid)),
+    ] {
+        let compiled = compile(&[("a.yaml", &policies), ("b.yaml", &format!("{sound}{broken}"))], &allow);
+        let met = ["api.example", "calls.example", "elsewhere.org"].map(|host| ask(&compiled, host, "/", None));
+        assert_eq!(met, [Some(Reason::PolicyInvalid), Some(Reason::ApiKeyMissing), elsewhere], "{broken}");
+    }
 }
 
 #[test]

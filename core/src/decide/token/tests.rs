@@ -221,7 +221,7 @@ fn date_of(payload: &Value, name: &str) -> Option<i64> {
     payload.get(name).map(|value| (value.as_f64().unwrap() * 1000.0) as i64)
 }
 
-proptest::proptest! {
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     /// What is read here, other libraries read as well, and alike: nobody can show us one token and them another.
