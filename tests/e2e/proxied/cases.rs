@@ -5,24 +5,11 @@ use ringfence_core::decide::Reason;
 use serde_json::json;
 
 use crate::support::{
+    doors::{Door, Outcome},
     http::Ask,
     policies::{AUDIENCE, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE},
-    proxies::Kind,
     websocket::handshake,
 };
-
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The application answers it.
-    Allowed,
-    /// The application answers it, and it is counted that it would have been refused.
-    Shadowed(Reason),
-    /// Ringfence refuses it, or cannot decide.
-    Refused(Reason),
-    /// The proxy answers with this status and never asks.
-    Proxy(u16),
-}
 
 /// One request and what must become of it.
 pub struct Case {
@@ -32,25 +19,28 @@ pub struct Case {
     pub ask: Ask,
     /// The target that the application sees, if it is another than the client sent.
     pub upstream_target: Option<String>,
-    /// The same where Envoy took a query parameter out itself: it puts the others in order.
+    /// The same at doors that put the other parameters in order.
     pub sorted_target: Option<String>,
     /// Headers as the application must see them, aliases included.
     pub upstream_headers: Vec<(&'static str, Vec<String>)>,
-    /// The same over gRPC, where Ringfence removes more by itself.
-    pub grpc_upstream_headers: Vec<(&'static str, Vec<String>)>,
+    /// The same at doors that remove whatever they are told to.
+    pub removed_headers: Vec<(&'static str, Vec<String>)>,
     outcome: Outcome,
-    exceptions: Vec<(Kind, Outcome)>,
+    key_in_header: bool,
 }
 
 impl Case {
-    /// What must become of it through this proxy.
-    pub fn outcome(&self, kind: Kind) -> Outcome {
-        self.exceptions.iter().find(|(exception, _)| *exception == kind).map_or(self.outcome, |(_, outcome)| *outcome)
+    /// What must become of it through this door.
+    pub fn outcome(&self, door: &Door) -> Outcome {
+        if let Some((_, outcome)) = door.exceptions.iter().find(|(name, _)| *name == self.name) {
+            return *outcome;
+        }
+        if self.key_in_header && !door.shows.key_header { Outcome::Refused(Reason::ApiKeyMissing) } else { self.outcome }
     }
 
-    /// Through these proxies something else becomes of it.
-    fn but(mut self, kinds: &[Kind], outcome: Outcome) -> Self {
-        self.exceptions.extend(kinds.iter().map(|kind| (*kind, outcome)));
+    /// The API key is in a header, which not every door shows.
+    fn key_in_header(mut self) -> Self {
+        self.key_in_header = true;
         self
     }
 
@@ -64,9 +54,9 @@ impl Case {
         self
     }
 
-    /// Over gRPC the application does not see this header at all.
-    fn removed_over_grpc(mut self, name: &'static str) -> Self {
-        self.grpc_upstream_headers.push((name, Vec::new()));
+    /// Where the door removes what it is told to, the application does not see this header at all.
+    fn removed_header(mut self, name: &'static str) -> Self {
+        self.removed_headers.push((name, Vec::new()));
         self
     }
 
@@ -75,9 +65,6 @@ impl Case {
         self
     }
 }
-
-const ENVOY: &[Kind] = &[Kind::EnvoyGrpc, Kind::EnvoyGrpcMap, Kind::EnvoyHttp];
-const NGINX: &[Kind] = &[Kind::Nginx];
 
 /// A callback as ACS sends one, without its token.
 fn webhook(target: &str) -> Ask {
@@ -101,9 +88,9 @@ fn case(name: impl Into<String>, ask: Ask, outcome: Outcome) -> Case {
         upstream_target: None,
         sorted_target: None,
         upstream_headers: Vec::new(),
-        grpc_upstream_headers: Vec::new(),
+        removed_headers: Vec::new(),
         outcome,
-        exceptions: Vec::new(),
+        key_in_header: false,
     }
 }
 
@@ -193,7 +180,7 @@ fn spoofed(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
                 .header("x_acs_audience", "evil"),
         )
         .upstream_header("x-acs-audience", &[])
-        .but(&[Kind::EnvoyHttp], Outcome::Refused(Reason::ApiKeyMissing)),
+        .key_in_header(),
     ]
 }
 
@@ -213,7 +200,7 @@ fn tokens(issuer: &Issuer) -> Vec<Case> {
             with("no token after the scheme", Reason::TokenMalformed, b"Bearer x"),
             with("two spaces", Reason::TokenMalformed, format!("Bearer  {token}").as_bytes()),
             with("bytes that are no text", Reason::TokenMalformed, &[b"Bearer ", token.as_bytes(), b"\xff"].concat()),
-            refused("two tokens", Reason::DuplicateCredential, twice).but(NGINX, Outcome::Proxy(400)),
+            refused("two tokens", Reason::DuplicateCredential, twice),
         ])
         .collect()
 }
@@ -267,17 +254,12 @@ fn paths(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
         "/api/callbacks%ff",
         "/api/callbacks%",
     ];
-    // nginx refuses by itself what it cannot decode.
-    let by_nginx: &[&str] = &["/api/callbacks%00", "/api/callbacks%"];
-    let tricks = tricks.iter().map(|path| {
-        let case = refused(format!("the path {path}"), Reason::AmbiguousPath, at(path));
-        if by_nginx.contains(path) { case.but(NGINX, Outcome::Proxy(400)) } else { case }
-    });
+    let tricks = tricks.iter().map(|path| refused(format!("the path {path}"), Reason::AmbiguousPath, at(path)));
     let hidden = good(webhook(&format!("/api/callbacks?key={KEY}#/.end")));
     tricks
         .chain([
             allowed("a path with an encoded space", at("/api/callbacks/a%20b")).upstream_target("/api/callbacks/a%20b"),
-            refused("a fragment that hides the end", Reason::AmbiguousPath, hidden).but(ENVOY, Outcome::Proxy(400)),
+            refused("a fragment that hides the end", Reason::AmbiguousPath, hidden),
         ])
         .collect()
 }
@@ -292,9 +274,9 @@ fn hosts(token: &dyn Fn() -> String) -> Vec<Case> {
         same("a host with a port", "callbacks.contoso.com:8443"),
         same("a host with a trailing dot", "callbacks.contoso.com."),
         same("a host in upper case", "CALLBACKS.Contoso.com"),
-        refused("two hosts", Reason::AmbiguousHost, at(&[HOST, "fabrikam.com"])).but(NGINX, Outcome::Proxy(400)),
+        refused("two hosts", Reason::AmbiguousHost, at(&[HOST, "fabrikam.com"])),
         refused("a host with a user", Reason::AmbiguousHost, at(&["x@callbacks.contoso.com"])),
-        refused("a host with an empty label", Reason::AmbiguousHost, at(&["callbacks..contoso.com"])).but(NGINX, Outcome::Proxy(400)),
+        refused("a host with an empty label", Reason::AmbiguousHost, at(&["callbacks..contoso.com"])),
         refused("a list of hosts", Reason::AmbiguousHost, at(&["callbacks.contoso.com,fabrikam.com"])),
         case("a host with a path", at(&["callbacks.contoso.com/x"]), Outcome::Proxy(400)),
         case("no host", at(&[]), Outcome::Proxy(400)),
@@ -304,10 +286,8 @@ fn hosts(token: &dyn Fn() -> String) -> Vec<Case> {
 fn limits(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
     let long = |length: usize| format!("/api/callbacks?key={KEY}&x={}", "x".repeat(length));
     vec![
-        refused("a target of 17 KiB", Reason::MalformedRequest, good(webhook(&long(17 * 1024)))).but(NGINX, Outcome::Proxy(414)),
-        // Envoy knows its methods.
-        refused("a method of 40 letters", Reason::MalformedRequest, Ask { method: "A".repeat(40), ..good(keyed_webhook()) })
-            .but(ENVOY, Outcome::Proxy(400)),
+        refused("a target of 17 KiB", Reason::MalformedRequest, good(webhook(&long(17 * 1024)))),
+        refused("a method of 40 letters", Reason::MalformedRequest, Ask { method: "A".repeat(40), ..good(keyed_webhook()) }),
     ]
 }
 
@@ -322,7 +302,7 @@ fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
     let unprintable = with_claims(json!({"caller": "alice\r\nx-admin: 1"}));
     let unnamed = token();
     vec![
-        allowed("a token for the first time", at("/once", &once)).upstream_header("x-acs-audience", &["alice"]).removed_over_grpc("authorization"),
+        allowed("a token for the first time", at("/once", &once)).upstream_header("x-acs-audience", &["alice"]).removed_header("authorization"),
         refused("a token for the second time", Reason::TokenReused, at("/once", &once)),
         allowed("a claim that is not there", at("/once", &unnamed).header("X-Acs-Audience", "evil")).upstream_header("x-acs-audience", &[]),
         refused("a token that was made at no time", Reason::TokenMalformed, at("/once", &undated)),
@@ -340,11 +320,11 @@ fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
             .upstream_target("/watched")
             .upstream_header("x-acs-audience", &[AUDIENCE]),
         allowed("a key in a header", Ask::new("POST", "/keyed").header("Host", "a.b.contoso.com").header("X-Callback-Key", KEY))
-            .removed_over_grpc("x-callback-key")
-            .but(&[Kind::EnvoyHttp], Outcome::Refused(Reason::ApiKeyMissing)),
+            .removed_header("x-callback-key")
+            .key_in_header(),
         refused("two keys in headers", Reason::DuplicateCredential, {
             Ask::new("POST", "/keyed").header("Host", HOST).header("X-Callback-Key", KEY).header("X-Callback-Key", KEY)
         })
-        .but(&[Kind::EnvoyHttp], Outcome::Refused(Reason::ApiKeyMissing)),
+        .key_in_header(),
     ]
 }

@@ -7,24 +7,23 @@ use std::{
 
 use ringfence::issuer::{Broken, Document, Fault, Rotation, TokenSpec};
 
-use super::for_each_proxy;
 use crate::support::{
+    doors::{Door, ENVOY_GRPC},
     http::Ask,
     policies::{AUDIENCE, HOST, KEY},
-    proxies::Kind,
     stand::Stand,
     traffic::{Traffic, repeat},
     wait_for,
 };
 
-for_each_proxy!(rotation_under_traffic_gives_no_wrong_answer);
+for_each_door!(rotation_under_traffic_gives_no_wrong_answer);
 
 fn webhook(token: &str) -> Ask {
     Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST).header("Authorization", format!("Bearer {token}"))
 }
 
-async fn rotation_under_traffic_gives_no_wrong_answer(kind: Kind) {
-    let stand = Stand::start(kind).await;
+async fn rotation_under_traffic_gives_no_wrong_answer(door: &Door) {
+    let stand = Stand::start(door).await;
     let old = stand.token();
     let issuer = Arc::new(stand.issuer);
     let (good, bad) = (TokenSpec::callback(AUDIENCE), TokenSpec::callback(AUDIENCE).broken(Broken::ForeignKey));
@@ -58,7 +57,7 @@ async fn rotation_under_traffic_gives_no_wrong_answer(kind: Kind) {
 
 #[tokio::test]
 async fn random_keys_exhaust_the_budget_and_then_nothing_is_decided() {
-    let stand = Stand::start(Kind::EnvoyGrpc).await;
+    let stand = Stand::start(&ENVOY_GRPC).await;
     let mut statuses = Vec::new();
     for _ in 0..6 {
         let token = stand.issuer.mint(&TokenSpec::callback(AUDIENCE).broken(Broken::UnknownKid)).unwrap();
@@ -73,7 +72,7 @@ async fn random_keys_exhaust_the_budget_and_then_nothing_is_decided() {
 
 #[tokio::test]
 async fn an_outage_of_the_issuer_is_not_noticed() {
-    let stand = Stand::start(Kind::EnvoyGrpc).await;
+    let stand = Stand::start(&ENVOY_GRPC).await;
     for document in [Document::Discovery, Document::Keys] {
         stand.issuer.fail(document, Some(Fault::Down));
     }

@@ -1,4 +1,23 @@
-//! Through a real Envoy and a real nginx, configured by the examples.
+//! Through every front door, each a real proxy that is configured by its example.
+
+/// One test for each door, so that they run side by side and each has its name.
+macro_rules! for_each_door {
+    ($test:ident) => {
+        crate::support::doors::with_doors! { tests_of $test }
+    };
+}
+macro_rules! tests_of {
+    ([$test:ident] $($name:ident => $door:ident,)*) => {
+        mod $test {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$test(&crate::support::doors::$door).await;
+                }
+            )*
+        }
+    };
+}
 
 mod cases;
 mod keys;
@@ -8,33 +27,3 @@ mod shutdown;
 mod sources;
 mod table;
 mod websockets;
-
-/// One test for each kind of proxy, so that they run side by side and each has its name.
-macro_rules! for_each_proxy {
-    ($test:ident) => {
-        mod $test {
-            use crate::support::proxies::Kind;
-
-            #[tokio::test]
-            async fn envoy_over_grpc() {
-                super::$test(Kind::EnvoyGrpc).await;
-            }
-
-            #[tokio::test]
-            async fn envoy_over_grpc_with_joined_headers() {
-                super::$test(Kind::EnvoyGrpcMap).await;
-            }
-
-            #[tokio::test]
-            async fn envoy_over_http() {
-                super::$test(Kind::EnvoyHttp).await;
-            }
-
-            #[tokio::test]
-            async fn nginx() {
-                super::$test(Kind::Nginx).await;
-            }
-        }
-    };
-}
-use for_each_proxy;

@@ -1,31 +1,16 @@
 //! A route that names its policy: the operator's word in the proxy's configuration, never the client's.
 
-use super::for_each_proxy;
 use crate::support::{
+    doors::Door,
     http::Ask,
     policies::{HOST, KEY},
-    proxies::Kind,
     stand::Stand,
 };
 
-for_each_proxy!(a_pinned_policy_decides_or_nobody_does);
+for_each_door!(a_pinned_policy_decides_or_nobody_does);
 
-/// How the example says that a route is pinned.
-fn pin(kind: Kind) -> &'static [(&'static str, &'static str)] {
-    match kind {
-        Kind::EnvoyGrpc | Kind::EnvoyGrpcMap => &[
-            ("# typed_per_filter_config:", "typed_per_filter_config:"),
-            ("#   envoy.filters.http.ext_authz:", "  envoy.filters.http.ext_authz:"),
-            ("#     \"@type\"", "    \"@type\""),
-            ("#     check_settings:", "    check_settings:"),
-        ],
-        Kind::EnvoyHttp => &[("path_prefix: /auth/envoy/any", "path_prefix: /auth/envoy/by/contoso/contact-center")],
-        Kind::Nginx => &[("http://ringfence/auth/nginx/any/", "http://ringfence/auth/nginx/by/contoso/contact-center/")],
-    }
-}
-
-async fn a_pinned_policy_decides_or_nobody_does(kind: Kind) {
-    let stand = Stand::start_with(kind, &["--unmatched=allow"], pin(kind)).await;
+async fn a_pinned_policy_decides_or_nobody_does(door: &Door) {
+    let stand = Stand::start_with(door, &["--unmatched=allow"], door.pin).await;
     let ask = |target: &str, host: &str| {
         let ask = Ask::new("POST", target).header("Host", host).header("Authorization", format!("Bearer {}", stand.token()));
         ask.header("ringfence.policy", "contoso/watched").header("X-Ringfence-Policy", "contoso/watched")

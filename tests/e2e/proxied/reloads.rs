@@ -4,17 +4,16 @@ use std::{fs, path::Path};
 
 use ringfence::issuer::{Broken, TokenSpec};
 
-use super::for_each_proxy;
 use crate::support::{
+    doors::Door,
     http::Ask,
     policies::{AUDIENCE, HOST, KEY, policies},
-    proxies::Kind,
     stand::Stand,
     traffic::{Traffic, repeat},
     wait_for,
 };
 
-for_each_proxy!(reload_under_traffic_gives_no_wrong_answer);
+for_each_door!(reload_under_traffic_gives_no_wrong_answer);
 
 /// Puts a whole file in place at once.
 fn put(folder: &Path, name: &str, text: &str) {
@@ -36,8 +35,8 @@ fn generation(number: usize) -> String {
     )
 }
 
-async fn reload_under_traffic_gives_no_wrong_answer(kind: Kind) {
-    let stand = Stand::start(kind).await;
+async fn reload_under_traffic_gives_no_wrong_answer(door: &Door) {
+    let stand = Stand::start(door).await;
     let (good, bad) = (stand.token(), stand.issuer.mint(&TokenSpec::callback(AUDIENCE).broken(Broken::WrongAudience)).unwrap());
     let traffic = Traffic::start(stand.proxy.address, move |number| {
         let (token, expected) = if number % 3 == 2 { (&bad, 401) } else { (&good, 200) };

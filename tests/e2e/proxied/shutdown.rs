@@ -7,26 +7,24 @@ use std::time::Duration;
 
 use ringfence::issuer::{Broken, Issuer, IssuerOptions, TokenSpec};
 
-use super::for_each_proxy;
 use crate::support::{
+    doors::{Door, Setting},
     http::Ask,
     policies::{AUDIENCE, HOST, KEY, policies},
-    proxies::{Kind, Proxy},
     ringfence::Ringfence,
-    stand::serve_flags,
     traffic::Traffic,
     upstream::Upstream,
     wait_for,
 };
 
-for_each_proxy!(a_replica_that_stops_fails_no_request);
+for_each_door!(a_replica_that_stops_fails_no_request);
 
-async fn a_replica_that_stops_fails_no_request(kind: Kind) {
+async fn a_replica_that_stops_fails_no_request(door: &Door) {
     let issuer = Issuer::start(IssuerOptions::default()).await.unwrap();
     let application = Upstream::start().await;
-    let start = async || Ringfence::start(&policies(&issuer), serve_flags(kind)).await;
+    let start = async || Ringfence::start(&policies(&issuer), door.serve_flags).await;
     let (mut leaving, staying) = (start().await, start().await);
-    let proxy = Proxy::start(kind, &[leaving.replica(), staying.replica()], application.address, &[]).await;
+    let proxy = (door.start)(Setting { replicas: &[leaving.replica(), staying.replica()], application: application.address, edits: &[] }).await;
     let good = issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
     let bad = issuer.mint(&TokenSpec::callback(AUDIENCE).broken(Broken::Tampered)).unwrap();
     let traffic = Traffic::start(proxy.address, move |number| {

@@ -1,15 +1,15 @@
 //! Where the client's address comes from.
 
 use crate::support::{
+    doors::{Door, ENVOY_GRPC, ENVOY_HTTP, NGINX},
     http::Ask,
     policies::{HOST, KEY},
-    proxies::Kind,
     stand::Stand,
 };
 
 #[tokio::test]
 async fn without_an_address_a_source_cannot_be_judged() {
-    let stand = Stand::start_with(Kind::EnvoyHttp, &["--http-client-address=dialect"], &[]).await;
+    let stand = Stand::start_with(&ENVOY_HTTP, &["--http-client-address=dialect"], &[]).await;
     let ask =
         Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST).header("Authorization", format!("Bearer {}", stand.token()));
     let answer = ask.send(stand.proxy.address).await;
@@ -21,37 +21,24 @@ async fn without_an_address_a_source_cannot_be_judged() {
 /// What the examples say: without an answer from Ringfence nothing passes, and the client is asked to come again.
 mod a_ringfence_that_is_down_lets_nothing_by {
     use super::*;
-    use crate::support::{proxies::Proxy, upstream::Upstream};
+    use crate::support::{doors::Setting, upstream::Upstream};
 
-    async fn nothing_passes(kind: Kind) {
-        let stand = Stand::start(kind).await;
+    for_each_door!(nothing_passes);
+
+    async fn nothing_passes(door: &Door) {
+        let stand = Stand::start(door).await;
         drop(stand.ringfence);
         let ask = Ask::new("POST", "/watched").header("Host", HOST);
-        assert_eq!(ask.send(stand.proxy.address).await.status, 503);
+        assert_eq!(ask.send(stand.proxy.address).await.status, door.relays.down);
         assert!(stand.application.seen().is_empty());
-    }
-
-    #[tokio::test]
-    async fn envoy_over_grpc() {
-        nothing_passes(Kind::EnvoyGrpc).await;
-    }
-
-    #[tokio::test]
-    async fn envoy_over_http() {
-        nothing_passes(Kind::EnvoyHttp).await;
-    }
-
-    #[tokio::test]
-    async fn nginx() {
-        nothing_passes(Kind::Nginx).await;
     }
 
     #[tokio::test]
     async fn envoy_with_something_else_in_its_place() {
         // It answers 200 to everything over HTTP, but it does not speak gRPC.
         let (stranger, application) = (Upstream::start().await, Upstream::start().await);
-        let replica = crate::support::proxies::Replica { grpc: stranger.address, http: stranger.address, metrics: stranger.address };
-        let proxy = Proxy::start(Kind::EnvoyGrpc, &[replica], application.address, &[]).await;
+        let replica = crate::support::doors::Replica { grpc: stranger.address, http: stranger.address, metrics: stranger.address };
+        let proxy = (ENVOY_GRPC.start)(Setting { replicas: &[replica], application: application.address, edits: &[] }).await;
         assert_eq!(Ask::new("POST", "/watched").header("Host", HOST).send(proxy.address).await.status, 503);
         assert!(application.seen().is_empty());
     }
@@ -65,8 +52,8 @@ mod behind_a_load_balancer {
     /// The header as the load balancer hands it on: what its client made up, and its client.
     const FORWARDED: &str = "192.0.2.1, 52.112.0.9";
 
-    async fn finds_the_client(kind: Kind, flags: &[&str], edits: &[(&str, &str)]) {
-        let stand = Stand::start_with(kind, flags, edits).await;
+    async fn finds_the_client(door: &Door, flags: &[&str], edits: &[(&str, &str)]) {
+        let stand = Stand::start_with(door, flags, edits).await;
         let ask = Ask::new("POST", "/api/callbacks").header("Host", HOST).header("X-Forwarded-For", FORWARDED);
         assert_eq!(ask.send(stand.proxy.address).await.status, 403);
         let decision = wait_for("the decision", async || stand.ringfence.decisions().pop()).await;
@@ -76,17 +63,17 @@ mod behind_a_load_balancer {
     /// Envoy names the loopback peer by another address of the machine, so any is trusted.
     #[tokio::test]
     async fn envoy_over_grpc() {
-        finds_the_client(Kind::EnvoyGrpc, &["--grpc-client-address=xff:1", "--trusted-proxies=0.0.0.0/0,::/0"], &[]).await;
+        finds_the_client(&ENVOY_GRPC, &["--grpc-client-address=xff:1", "--trusted-proxies=0.0.0.0/0,::/0"], &[]).await;
     }
 
     #[tokio::test]
     async fn envoy_over_http() {
         let hops = ("use_remote_address: true", "use_remote_address: true\n                xff_num_trusted_hops: 1");
-        finds_the_client(Kind::EnvoyHttp, &[], &[hops]).await;
+        finds_the_client(&ENVOY_HTTP, &[], &[hops]).await;
     }
 
     #[tokio::test]
     async fn nginx() {
-        finds_the_client(Kind::Nginx, &["--http-client-address=xff:0", "--trusted-proxies=127.0.0.0/8"], &[]).await;
+        finds_the_client(&NGINX, &["--http-client-address=xff:0", "--trusted-proxies=127.0.0.0/8"], &[]).await;
     }
 }

@@ -3,24 +3,23 @@
 use ringfence::issuer::{Broken, TokenSpec};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::for_each_proxy;
 use crate::support::{
+    doors::{ALL, Door},
     http::Ask,
     policies::{AUDIENCE, HOST},
-    proxies::Kind,
     stand::Stand,
     websocket::{Socket, handshake},
 };
 
-for_each_proxy!(frames_go_both_ways);
-for_each_proxy!(a_refused_upgrade_never_reaches_the_application);
+for_each_door!(frames_go_both_ways);
+for_each_door!(a_refused_upgrade_never_reaches_the_application);
 
 fn media() -> Ask {
     Ask::new("GET", "/media").header("Host", HOST).header("X-Ms-Call-Connection-Id", "c-1").header("X-Acs-Audience", "evil")
 }
 
-async fn frames_go_both_ways(kind: Kind) {
-    let stand = Stand::start(kind).await;
+async fn frames_go_both_ways(door: &Door) {
+    let stand = Stand::start(door).await;
     let token = stand.issuer.mint(&TokenSpec::websocket(AUDIENCE)).unwrap();
     let ask = handshake(media()).header("Authorization", format!("Bearer {token}"));
     let mut socket = Socket::open(&ask, stand.proxy.address).await.unwrap_or_else(|answer| panic!("refused: {answer:?}"));
@@ -31,8 +30,8 @@ async fn frames_go_both_ways(kind: Kind) {
     }
 }
 
-async fn a_refused_upgrade_never_reaches_the_application(kind: Kind) {
-    let stand = Stand::start(kind).await;
+async fn a_refused_upgrade_never_reaches_the_application(door: &Door) {
+    let stand = Stand::start(door).await;
     let with = |ask: Ask, spec: &TokenSpec| ask.header("Authorization", format!("Bearer {}", stand.issuer.mint(spec).unwrap()));
     let good = TokenSpec::websocket(AUDIENCE);
     let without = |header: &str| {
@@ -57,20 +56,20 @@ async fn a_refused_upgrade_never_reaches_the_application(kind: Kind) {
     assert!(stand.application.seen().is_empty());
 }
 
-/// Over HTTP/2 there is no key, and Envoy shows the extended CONNECT as what it becomes: a GET with an upgrade.
+/// Over HTTP/2 there is no key, and a door may show the extended CONNECT as what it becomes: a GET with an upgrade.
 #[tokio::test]
-async fn an_extended_connect_is_an_upgrade_over_grpc() {
-    for kind in [Kind::EnvoyGrpc, Kind::EnvoyGrpcMap] {
-        let stand = Stand::start(kind).await;
+async fn an_extended_connect_is_an_upgrade() {
+    for door in ALL.iter().filter(|door| door.shows.extended_connect) {
+        let stand = Stand::start(door).await;
         let ask = media().header("Sec-WebSocket-Version", "13");
         let refused = Socket::open_over_http2(&ask, stand.proxy.address).await;
-        assert_eq!(refused.err(), Some(401), "{kind:?}");
-        assert!(stand.application.seen().is_empty(), "{kind:?}");
+        assert_eq!(refused.err(), Some(401), "{}", door.name);
+        assert!(stand.application.seen().is_empty(), "{}", door.name);
         let token = stand.issuer.mint(&TokenSpec::websocket(AUDIENCE)).unwrap();
         let ask = ask.header("Authorization", format!("Bearer {token}"));
         let mut socket = Socket::open_over_http2(&ask, stand.proxy.address).await.unwrap();
         let seen = socket.seen().await;
-        assert_eq!((seen.method.as_str(), seen.values("x-acs-audience")), ("GET", vec![AUDIENCE]), "{kind:?}");
+        assert_eq!((seen.method.as_str(), seen.values("x-acs-audience")), ("GET", vec![AUDIENCE]), "{}", door.name);
         socket.echo(Message::binary(vec![1; 100_000])).await;
     }
 }

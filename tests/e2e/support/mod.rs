@@ -1,11 +1,11 @@
 //! What the tests stand on: the real program, an application behind the proxy, an issuer, clients that can send anything.
 
+#[cfg(feature = "real-proxies")]
+pub mod doors;
 pub mod grpc;
 pub mod http;
 pub mod policies;
 pub mod process;
-#[cfg(feature = "real-proxies")]
-pub mod proxies;
 pub mod ringfence;
 #[cfg(feature = "real-proxies")]
 pub mod stand;

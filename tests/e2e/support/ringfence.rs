@@ -73,8 +73,8 @@ impl Ringfence {
 
     /// Where it listens, for a proxy.
     #[cfg(feature = "real-proxies")]
-    pub fn replica(&self) -> super::proxies::Replica {
-        super::proxies::Replica { grpc: self.address("grpc"), http: self.address("http"), metrics: self.address("metrics") }
+    pub fn replica(&self) -> super::doors::Replica {
+        super::doors::Replica { grpc: self.address("grpc"), http: self.address("http"), metrics: self.address("metrics") }
     }
 
     /// Waits until it says that it is ready.

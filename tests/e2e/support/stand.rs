@@ -3,8 +3,8 @@
 use ringfence::issuer::{Issuer, IssuerOptions, TokenSpec};
 
 use super::{
+    doors::{Door, Proxy, Setting},
     policies::{AUDIENCE, policies},
-    proxies::{Kind, Proxy},
     ringfence::Ringfence,
     upstream::Upstream,
 };
@@ -22,31 +22,22 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// The usual policies behind the example of `kind`.
-    pub async fn start(kind: Kind) -> Self {
-        Self::start_with(kind, &[], &[]).await
+    /// The usual policies behind the example of `door`.
+    pub async fn start(door: &Door) -> Self {
+        Self::start_with(door, &[], &[]).await
     }
 
     /// The same with further flags for Ringfence and changes to the example.
-    pub async fn start_with(kind: Kind, flags: &[&str], edits: &[(&str, &str)]) -> Self {
+    pub async fn start_with(door: &Door, flags: &[&str], edits: &[(&str, &str)]) -> Self {
         let issuer = Issuer::start(IssuerOptions::default()).await.unwrap();
         let application = Upstream::start().await;
-        let ringfence = Ringfence::start(&policies(&issuer), &[serve_flags(kind), flags].concat()).await;
-        let proxy = Proxy::start(kind, &[ringfence.replica()], application.address, edits).await;
+        let ringfence = Ringfence::start(&policies(&issuer), &[door.serve_flags, flags].concat()).await;
+        let proxy = (door.start)(Setting { replicas: &[ringfence.replica()], application: application.address, edits }).await;
         Self { proxy, ringfence, application, issuer }
     }
 
     /// A good token for a webhook.
     pub fn token(&self) -> String {
         self.issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap()
-    }
-}
-
-/// What the example of `kind` tells Ringfence to be started with, besides where its folder is.
-pub fn serve_flags(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::EnvoyGrpc | Kind::EnvoyGrpcMap => &[],
-        Kind::EnvoyHttp => &["--http-dialects=envoy", "--http-client-address=header:x-ringfence-client-address"],
-        Kind::Nginx => &["--http-dialects=nginx"],
     }
 }
