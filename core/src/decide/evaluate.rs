@@ -397,7 +397,7 @@ fn claim_reuse(policy: &Policy, checks: &SenderChecks, token: Option<&Token<'_>>
     let rule = checks.token.as_ref().filter(|rule| rule.reuse != ReuseMode::Allow)?;
     let token = token?;
     Some(ReuseClaim {
-        key: reuse_key(&rule.reuse_scope, token.signed),
+        key: reuse_key(&rule.reuse_scope, token.signed.digest().as_ref()),
         expires_ms: token.claims.expires_ms?.saturating_add(rule.clock_skew_ms),
         policy: Arc::clone(&policy.id),
         mode: rule.reuse,
@@ -405,8 +405,8 @@ fn claim_reuse(policy: &Policy, checks: &SenderChecks, token: Option<&Token<'_>>
     })
 }
 
-/// SHA-256 over policy and key set (in `scope`) and what was signed: never `jti`, which may be absent, nor the signature, which may be
-/// malleable.
+/// SHA-256 over policy and key set (in `scope`) and what was signed (by its digest, which the signature is over as well): never `jti`, which
+/// may be absent, nor the signature, which may be malleable.
 fn reuse_key(scope: &[u8; 32], signed: &[u8]) -> [u8; 32] {
     // In one piece, since a context of its own costs as much as the hashing.
     let message = [scope.as_slice(), signed].concat();

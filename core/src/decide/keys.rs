@@ -2,9 +2,12 @@
 //!
 //! Must not know how keys are fetched or when.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
+use std::{cell::OnceCell, collections::HashMap, fmt, sync::Arc, time::Instant};
 
-use aws_lc_rs::signature::{self, ParsedPublicKey};
+use aws_lc_rs::{
+    digest::{self, Digest},
+    signature::{self, ParsedPublicKey},
+};
 
 use super::Map;
 
@@ -64,6 +67,34 @@ impl Algorithm {
             Self::ES384 => &signature::ECDSA_P384_SHA384_FIXED,
             Self::EdDSA => &signature::ED25519,
         }
+    }
+
+    /// The hash whose digest it signs; `None` for EdDSA, which signs the message itself.
+    const fn hash(self) -> Option<&'static digest::Algorithm> {
+        match self {
+            Self::RS256 | Self::PS256 | Self::ES256 => Some(&digest::SHA256),
+            Self::RS384 | Self::PS384 | Self::ES384 => Some(&digest::SHA384),
+            Self::RS512 | Self::PS512 => Some(&digest::SHA512),
+            Self::EdDSA => None,
+        }
+    }
+}
+
+/// A message that is signed with an algorithm. It is hashed once, whoever needs its digest.
+pub(super) struct Signed<'m> {
+    pub(super) algorithm: Algorithm,
+    pub(super) message: &'m [u8],
+    digest: OnceCell<Digest>,
+}
+
+impl<'m> Signed<'m> {
+    pub(super) const fn new(algorithm: Algorithm, message: &'m [u8]) -> Self {
+        Self { algorithm, message, digest: OnceCell::new() }
+    }
+
+    /// Its digest, made with the algorithm's own hash: two messages of one algorithm never have the same.
+    pub(super) fn digest(&self) -> &Digest {
+        self.digest.get_or_init(|| digest::digest(self.algorithm.hash().unwrap_or(&digest::SHA256), self.message))
     }
 }
 
@@ -175,7 +206,16 @@ impl VerifyingKey {
     /// Whether `signature` is this key's over `message` with `algorithm`. `false` for an algorithm the key does not serve.
     #[must_use]
     pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        self.0.iter().any(|(served, key)| *served == algorithm && key.verify_sig(message, signature).is_ok())
+        self.verifies_signed(&Signed::new(algorithm, message), signature)
+    }
+
+    /// Whether `signature` is this key's over `signed`. `false` for an algorithm the key does not serve.
+    pub(super) fn verifies_signed(&self, signed: &Signed<'_>, signature: &[u8]) -> bool {
+        let verifies = |key: &ParsedPublicKey| match signed.algorithm.hash() {
+            Some(_) => key.verify_digest_sig(signed.digest(), signature).is_ok(),
+            None => key.verify_sig(signed.message, signature).is_ok(),
+        };
+        self.0.iter().any(|(served, key)| *served == signed.algorithm && verifies(key))
     }
 }
 

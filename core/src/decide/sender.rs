@@ -105,19 +105,19 @@ impl<'r> Evidence<'r> {
         let request = self.request;
         let token = self.token.get_or_insert_with(|| Token::parse(token::bearer(request.headers.one("authorization"))?));
         let token = token.as_ref().map_err(|reason| *reason)?;
-        if !rule.algorithms.contains(token.algorithm) {
+        if !rule.algorithms.contains(token.signed.algorithm) {
             return Err(Reason::AlgorithmRefused.into());
         }
         let audience = claims::measure(&token.claims, rule, self.now)?;
         let key = find_key(&rule.keys, &token.kid, self.keys, request)?;
-        if !key.serves(token.algorithm) {
+        if !key.serves(token.signed.algorithm) {
             return Err(Reason::AlgorithmRefused.into());
         }
         let address = std::ptr::from_ref(key);
         let known = self.tried.iter().flatten().find(|(tried, _)| std::ptr::eq(*tried, address)).map(|(_, verified)| *verified);
         let verified = match known {
             Some(verified) => verified,
-            None => token.with_signature(|signature| key.verifies(token.algorithm, token.signed, signature))?,
+            None => token.with_signature(|signature| key.verifies_signed(&token.signed, signature))?,
         };
         if known.is_none()
             && let Some(slot) = self.tried.iter_mut().find(|slot| slot.is_none())

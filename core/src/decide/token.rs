@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 
-use super::{Algorithm, Header, Reason, base64url, json::Scanner};
+use super::{Algorithm, Header, Reason, base64url, json::Scanner, keys::Signed};
 
 /// Longest token that is read, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -21,12 +21,10 @@ const FORBIDDEN_PARAMETERS: &[&str] = &["crit", "b64", "zip", "jwk", "jku", "x5u
 
 /// A token that has the right form. Nothing in it is verified.
 pub(super) struct Token<'a> {
-    /// What was signed: `header.payload`.
-    pub(super) signed: &'a [u8],
+    /// What was signed, `header.payload`, and its algorithm.
+    pub(super) signed: Signed<'a>,
     /// The signature, encoded.
     signature: &'a [u8],
-    /// Its algorithm.
-    pub(super) algorithm: Algorithm,
     /// Which key it names.
     pub(super) kid: Box<str>,
     /// The claims that every sender measures.
@@ -38,7 +36,11 @@ pub(super) struct Token<'a> {
 /// Says whose it is, so that nobody can use what is shown.
 impl fmt::Debug for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("algorithm", &self.algorithm).field("kid", &self.kid).field("claims", &self.claims).finish_non_exhaustive()
+        f.debug_struct("Token")
+            .field("algorithm", &self.signed.algorithm)
+            .field("kid", &self.kid)
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,7 +97,7 @@ impl<'a> Token<'a> {
         let payload_len = base64url::decode(payload, &mut buffer).ok_or(Reason::TokenMalformed)?.len();
         buffer.truncate(payload_len);
         let claims = Claims::parse(&buffer).ok_or(Reason::TokenMalformed)?;
-        Ok(Self { signed, signature, algorithm, kid, claims, payload: buffer })
+        Ok(Self { signed: Signed::new(algorithm, signed), signature, kid, claims, payload: buffer })
     }
 
     /// Hands the decoded signature to `verify`. It is decoded only here: most refusals never get this far.
