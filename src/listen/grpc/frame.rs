@@ -12,7 +12,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use prost::Message;
 
 /// The flag and the length before a message.
 const PREFIX: usize = 5;
@@ -78,13 +77,12 @@ fn unframe(mut received: Bytes) -> Option<Bytes> {
     (compressed == 0 && message.len() == announced && announced <= MAX_MESSAGE).then(|| received.split_off(PREFIX))
 }
 
-/// A message with its prefix.
-pub(super) fn framed(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
+/// A message of `length` bytes, which `write` writes, with its prefix.
+pub(super) fn framed(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut buffer = BytesMut::with_capacity(PREFIX + length);
     buffer.put_u8(0);
     buffer.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    message.encode_raw(&mut buffer);
+    write(&mut buffer);
     buffer.freeze()
 }
 

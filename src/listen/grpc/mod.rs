@@ -21,7 +21,7 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use prometheus::IntGaugeVec;
-use ringfence_core::decide::{Reason, Verdict, Wire};
+use ringfence_core::decide::{Reason, Wire};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -47,6 +47,7 @@ use super::{
 
 mod frame;
 mod health;
+mod metadata;
 mod render;
 mod request;
 mod wire;
@@ -165,28 +166,32 @@ impl<D: Decide> GrpcProtocol<D> {
             return answer;
         }
         // FAIL-CLOSED: a_panic_is_an_explicit_denial
-        let counted = catch_unwind(AssertUnwindSafe(|| self.renderer.render(&self.decide.refuse(Wire::Grpc, arrived, Reason::Internal))));
+        let counted = catch_unwind(AssertUnwindSafe(|| self.refuse(arrived, Reason::Internal)));
         counted.unwrap_or_else(|_| self.renderer.denial(Reason::Internal))
     }
 
     async fn decide(&self, arrived: Instant, request: Request<Incoming>) -> Bytes {
         let timeout = timeout_of(request.headers());
         let limit = timeout.map_or(READ_TIMEOUT, |timeout| timeout.min(READ_TIMEOUT));
-        let verdict = match read_message(request.into_body(), limit).await {
+        match read_message(request.into_body(), limit).await {
             Ok(message) => self.decide_message(arrived, timeout, &message).await,
-            Err(NoMessage::Malformed | NoMessage::Reset) => self.decide.refuse(Wire::Grpc, arrived, Reason::MalformedRequest),
-            Err(NoMessage::TooLate) => self.decide.refuse(Wire::Grpc, arrived, Reason::DeadlineExceeded),
-        };
-        self.renderer.render(&verdict)
+            Err(NoMessage::Malformed | NoMessage::Reset) => self.refuse(arrived, Reason::MalformedRequest),
+            Err(NoMessage::TooLate) => self.refuse(arrived, Reason::DeadlineExceeded),
+        }
     }
 
-    async fn decide_message(&self, arrived: Instant, timeout: Option<Duration>, message: &[u8]) -> Verdict {
+    async fn decide_message(&self, arrived: Instant, timeout: Option<Duration>, message: &[u8]) -> Bytes {
         let view = CheckView::decode(message).ok();
         let Some(raw) = view.and_then(|view| request::from_check(&view, arrived, &self.client_address)) else {
-            return self.decide.refuse(Wire::Grpc, arrived, Reason::MalformedRequest);
+            return self.refuse(arrived, Reason::MalformedRequest);
         };
         let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
-        self.decide.check(&raw, deadline).await
+        let verdict = self.decide.check(&raw, deadline).await;
+        self.renderer.render(&verdict, Some(&raw))
+    }
+
+    fn refuse(&self, arrived: Instant, reason: Reason) -> Bytes {
+        self.renderer.render(&self.decide.refuse(Wire::Grpc, arrived, reason), None)
     }
 }
 

@@ -12,9 +12,10 @@ use envoy_types::pb::{
     },
     google::{protobuf::BoolValue, rpc},
 };
-use ringfence_core::decide::{Answer, Decision, Mutations, Reason, Verdict};
+use prost::Message;
+use ringfence_core::decide::{Answer, Decision, Mutations, RawRequest, Reason, Verdict};
 
-use super::frame::framed;
+use super::{frame::framed, metadata::Metadata};
 use crate::listen::problem::{Denial, Status, denial};
 
 /// `google.rpc.Code` of a denial. There is no 0 among them.
@@ -37,34 +38,63 @@ impl DeniedCode {
     }
 }
 
-/// Renders verdicts. Denials are the same for every request, so they are rendered once.
+/// Renders verdicts. Denials are the same for every request but for who denies, so they are rendered once.
 #[derive(Debug)]
 pub(super) struct Renderer {
-    denials: Vec<Bytes>,
+    denials: Vec<Prepared>,
     reveal: bool,
+}
+
+/// A denial without the policy and sender that gave it.
+#[derive(Debug)]
+struct Prepared {
+    response: CheckResponse,
+    framed: Bytes,
 }
 
 impl Renderer {
     /// `reveal`: denials carry `x-ringfence-reason`.
     pub(super) fn new(reveal: bool) -> Self {
-        Self { denials: Reason::ALL.iter().map(|reason| framed(&from_reason(*reason, Status::of(*reason), reveal))).collect(), reveal }
+        let prepare = |reason: &Reason| {
+            let response = from_reason(*reason, Status::of(*reason), reveal);
+            let framed = frame(&response, &Metadata::of_denial(*reason));
+            Prepared { response, framed }
+        };
+        Self { denials: Reason::ALL.iter().map(prepare).collect(), reveal }
     }
 
-    /// The framed answer.
-    pub(super) fn render(&self, verdict: &Verdict) -> Bytes {
+    /// The framed answer to `raw`; `None` where it could not be read.
+    pub(super) fn render(&self, verdict: &Verdict, raw: Option<&RawRequest<'_>>) -> Bytes {
+        let metadata = || Metadata::of_verdict(verdict, raw);
         match &verdict.decision {
-            Decision::Allow(allow) => framed(&allowed(&allow.mutations)),
-            Decision::Deny(reason) if verdict.about.answer_unavailable => framed(&from_reason(*reason, Status::Unavailable, self.reveal)),
-            Decision::Deny(reason) => self.denial(*reason),
-            Decision::Answer(answer) => from_answer(answer).map_or_else(|| self.denial(Reason::Internal), |answer| framed(&answer)),
+            Decision::Allow(allow) => frame(&allowed(&allow.mutations), &metadata()),
+            Decision::Deny(reason) if verdict.about.answer_unavailable => frame(&from_reason(*reason, Status::Unavailable, self.reveal), &metadata()),
+            Decision::Deny(reason) => match self.prepared(*reason) {
+                Some(prepared) if verdict.about.policy.is_some() => frame(&prepared.response, &metadata()),
+                _ => self.denial(*reason),
+            },
+            Decision::Answer(answer) => from_answer(answer).map_or_else(|| self.denial(Reason::Internal), |answer| frame(&answer, &metadata())),
         }
     }
 
-    /// The framed denial for `reason`.
+    /// The framed denial for `reason`, of nobody in particular.
     pub(super) fn denial(&self, reason: Reason) -> Bytes {
-        let place = Reason::ALL.iter().position(|one| *one == reason);
-        place.and_then(|place| self.denials.get(place)).cloned().unwrap_or_else(|| framed(&from_reason(reason, Status::of(reason), self.reveal)))
+        let unprepared = || frame(&from_reason(reason, Status::of(reason), self.reveal), &Metadata::of_denial(reason));
+        self.prepared(reason).map_or_else(unprepared, |prepared| prepared.framed.clone())
     }
+
+    fn prepared(&self, reason: Reason) -> Option<&Prepared> {
+        let place = Reason::ALL.iter().position(|one| *one == reason)?;
+        self.denials.get(place)
+    }
+}
+
+/// The response and its metadata as one framed message.
+fn frame(response: &CheckResponse, metadata: &Metadata<'_>) -> Bytes {
+    framed(response.encoded_len() + metadata.encoded_len(), |buffer| {
+        response.encode_raw(buffer);
+        metadata.encode(buffer);
+    })
 }
 
 /// An allow. One of the two functions that build a `CheckResponse`.

@@ -21,6 +21,7 @@ macro_rules! tests_of {
 
 mod cases;
 mod keys;
+mod metadata;
 mod pins;
 mod reloads;
 mod shutdown;

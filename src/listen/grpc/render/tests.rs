@@ -3,8 +3,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use prost::Message;
-use ringfence_core::decide::{About, Allow, AllowReason, Forward};
+use ringfence_core::decide::{About, Allow, AllowReason, Forward, PolicyId, PolicyKind};
 
 use super::*;
 
@@ -29,7 +28,7 @@ fn header<'a>(headers: &'a [HeaderValueOption], name: &str) -> Option<&'a str> {
 fn every_reason_is_an_explicit_denial() {
     let renderer = Renderer::new(false);
     for reason in Reason::ALL {
-        let response = decode(&renderer.render(&Verdict::deny(*reason)));
+        let response = decode(&renderer.render(&Verdict::deny(*reason), None));
         let code = match reason.status() {
             400 => 3,
             401 => 16,
@@ -43,7 +42,7 @@ fn every_reason_is_an_explicit_denial() {
         assert_eq!(header(&denied.headers, "content-type"), Some("application/problem+json"));
         assert_eq!(header(&denied.headers, "www-authenticate").is_some(), reason.status() == 401, "{reason}");
         assert_eq!(header(&denied.headers, "x-ringfence-reason"), None);
-        assert!(!format!("{response:?}").contains(reason.code()), "{reason} leaks");
+        assert!(!format!("{denied:?}").contains(reason.code()), "{reason} leaks to the client");
     }
 }
 
@@ -58,7 +57,7 @@ fn the_reason_is_told_only_when_asked_for() {
 #[test]
 fn a_denial_can_be_answered_as_unavailable_whatever_its_reason() {
     let about = About { answer_unavailable: true, ..About::default() };
-    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Deny(Reason::NoPolicy), about }));
+    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Deny(Reason::NoPolicy), about }, None));
     assert_eq!(response.status.as_ref().unwrap().code, 14);
     let denied = denied_part(&response);
     assert_eq!(denied.status.as_ref().unwrap().code, 503);
@@ -68,7 +67,7 @@ fn a_denial_can_be_answered_as_unavailable_whatever_its_reason() {
 
 fn allow(mutations: Mutations) -> CheckResponse {
     let decision = Decision::Allow(Allow { reason: AllowReason::Allowed, mutations });
-    decode(&Renderer::new(true).render(&Verdict { decision, about: About::default() }))
+    decode(&Renderer::new(true).render(&Verdict { decision, about: About::default() }, None))
 }
 
 fn forward(names: &[&str], remove: &[&str], strip: &[&str]) -> Arc<Forward> {
@@ -112,7 +111,7 @@ fn no_name_is_both_set_and_removed() {
 #[test]
 fn an_answer_at_the_edge_is_a_denial_with_status_200() {
     let answer = Answer { headers: vec![("content-type", "application/json".to_owned())], body: br#"{"validationResponse":"a"}"#.to_vec() };
-    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }));
+    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }, None));
     assert_ne!(response.status.as_ref().unwrap().code, 0, "code 0 would let the request pass");
     let denied = denied_part(&response);
     assert_eq!((denied.status.as_ref().unwrap().code, denied.body.as_str()), (200, r#"{"validationResponse":"a"}"#));
@@ -122,7 +121,7 @@ fn an_answer_at_the_edge_is_a_denial_with_status_200() {
 #[test]
 fn an_answer_that_is_no_text_is_a_denial() {
     let answer = Answer { headers: vec![], body: vec![0xff] };
-    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }));
+    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }, None));
     assert_eq!(denied_part(&response).status.as_ref().unwrap().code, 503);
 }
 
@@ -145,4 +144,25 @@ fn exactly_two_functions_build_a_check_response() {
         }
     }
     assert_eq!(builders, vec![root.join("src/listen/grpc/render.rs"); 2]);
+}
+
+#[test]
+fn every_answer_tells_its_decision_and_who_gave_it() {
+    let told = |verdict: &Verdict| {
+        let response = decode(&Renderer::new(false).render(verdict, None));
+        let mut names: Vec<_> = response.dynamic_metadata.unwrap().fields.into_keys().collect();
+        names.sort_unstable();
+        (response.status.unwrap().code, names.join(" "))
+    };
+    for reason in Reason::ALL {
+        let (code, names) = told(&Verdict::deny(*reason));
+        assert!(code != 0 && names == "decision reason", "{reason}: {code}, {names}");
+        let policy = Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "calls", "uid"));
+        for answer_unavailable in [false, true] {
+            let about = About { policy: Some(Arc::clone(&policy)), sender: Some("acs".into()), answer_unavailable, ..About::default() };
+            // FAIL-CLOSED: what is told besides never makes an allow of a denial.
+            let (code, names) = told(&Verdict { decision: Decision::Deny(*reason), about });
+            assert!(code != 0 && names == "decision policy reason sender", "{reason}: {code}, {names}");
+        }
+    }
 }
