@@ -83,24 +83,35 @@ impl fmt::Display for Field<'_> {
     }
 }
 
-/// A place in the list of findings, to ask what was found since.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark(usize);
+/// Most findings of one object that are said; the rest is counted.
+pub(super) const MOST: usize = 100;
 
-/// The findings of one object.
+/// How much was found so far, to ask what was found since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    errors: usize,
+    /// Those of them that are of a Secret's key.
+    of_secrets: usize,
+}
+
+/// The findings of one object. However many there are, each error counts.
 #[derive(Debug)]
 pub(super) struct Findings<'o> {
     object: &'o Object,
     list: Vec<Finding>,
+    count: Mark,
+    left_out: usize,
 }
 
 impl<'o> Findings<'o> {
     pub(super) fn new(object: &'o Object) -> Self {
-        Self { object, list: Vec::new() }
+        Self { object, list: Vec::new(), count: Mark::default(), left_out: 0 }
     }
 
     pub(super) fn error(&mut self, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
-        self.push(Severity::Error, at, reason, message.into());
+        self.count.errors += 1;
+        self.count.of_secrets += usize::from(reason == reasons::INVALID_SECRET);
+        self.push(Severity::Error, at, reason, message);
     }
 
     pub(super) fn invalid(&mut self, at: &Field<'_>, message: impl Into<String>) {
@@ -108,26 +119,30 @@ impl<'o> Findings<'o> {
     }
 
     pub(super) fn warning(&mut self, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
-        self.push(Severity::Warning, at, reason, message.into());
+        self.push(Severity::Warning, at, reason, message);
     }
 
-    fn push(&mut self, severity: Severity, at: &Field<'_>, reason: &'static str, message: String) {
+    fn push(&mut self, severity: Severity, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
+        if self.list.len() >= MOST {
+            self.left_out += 1;
+            return;
+        }
         let location = self.object.origin.as_ref().map(|origin| origin.locate(&at.pointer()));
-        self.list.push(Finding { severity, reason, field: at.to_string(), message, location });
+        self.list.push(Finding { severity, reason, field: at.to_string(), message: message.into(), location });
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark(self.list.len())
+        self.count
     }
 
     /// Whether an error was found since `mark`.
     pub(super) fn has_errors_since(&self, mark: Mark) -> bool {
-        self.errors_since(mark).next().is_some()
+        self.count != mark
     }
 
-    /// Whether an error of another reason than `but` was found since `mark`.
-    pub(super) fn has_errors_since_but(&self, mark: Mark, but: &str) -> bool {
-        self.errors_since(mark).any(|finding| finding.reason != but)
+    /// Whether an error was found since `mark` that is not of a Secret's key.
+    pub(super) fn has_errors_but_of_secrets_since(&self, mark: Mark) -> bool {
+        self.count.errors - mark.errors > self.count.of_secrets - mark.of_secrets
     }
 
     /// The first error at `at` or below it, as one line for whoever asks why it is not in force.
@@ -143,29 +158,34 @@ impl<'o> Findings<'o> {
     }
 
     fn first_problem(&self, is_wanted: impl Fn(&str) -> bool) -> Box<str> {
-        let is_problem = |finding: &&Finding| finding.reason != reasons::HOST_NOT_GRANTED && is_wanted(&finding.field);
-        match self.errors_since(Mark(0)).find(is_problem) {
+        let is_problem =
+            |finding: &&Finding| finding.severity == Severity::Error && finding.reason != reasons::HOST_NOT_GRANTED && is_wanted(&finding.field);
+        match self.list.iter().find(is_problem) {
             Some(Finding { field, message, .. }) => format!("{field}: {message}").into(),
             None => "it cannot be read".into(),
         }
     }
 
-    fn errors_since(&self, Mark(from): Mark) -> impl Iterator<Item = &Finding> {
-        self.list.iter().skip(from).filter(|finding| finding.severity == Severity::Error)
-    }
-
     /// The report, its findings in the order of their places.
     pub(super) fn into_report(mut self) -> Report {
         self.list.sort_by(|a, b| (&a.location, a.severity).cmp(&(&b.location, b.severity)));
+        if self.left_out > 0 {
+            let message = format!("{} more findings are left out; put these right first", self.left_out);
+            let said = self.list.iter().filter(|finding| finding.severity == Severity::Error).count();
+            let severity = if self.count.errors > said { Severity::Error } else { Severity::Warning };
+            let field = String::new();
+            let reason = if severity == Severity::Error { reasons::INVALID } else { reasons::LIKELY_MISTAKE };
+            self.list.push(Finding { severity, reason, field, message, location: None });
+        }
         Report { object: self.object.key.clone(), generation: self.object.generation, findings: self.list }
     }
 }
 
 /// User input as it stands in a message: without control characters, and cut where it is long.
 pub(super) fn shown(text: &str) -> String {
-    const MOST: usize = 100;
-    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MOST).is_some() {
+    const LONGEST: usize = 100;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
     shown

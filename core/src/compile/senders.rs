@@ -88,7 +88,7 @@ fn compile_readable(
         sources.is_some() == rule.is_some() && api_key.is_some() == key.is_some() && (*r#type == SenderType::NoToken || token.is_some());
     let checks = SenderChecks { sources: rule, api_key: key, token };
     // One usable API key is enough, whatever is wrong with the others.
-    let is_sound = *is_whole && is_complete && !findings.has_errors_since_but(mark, reasons::INVALID_SECRET);
+    let is_sound = *is_whole && is_complete && !findings.has_errors_but_of_secrets_since(mark);
     let checks = if is_sound { Ok(checks) } else { Err(findings.problem_under(at)) };
     Sender { name: context.share_text(name), paths: context.share_paths(&paths), methods, checks }
 }

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 
-use super::*;
+use super::{findings::MOST as MOST_FINDINGS, *};
 use crate::{
     api::API_VERSION,
     decide::{Match, Path, PathPattern, Rules},
@@ -208,4 +208,20 @@ proptest! {
             prop_assert!(covers(&outer_pattern), "{:?} {:?} {:?}", inner_pattern, outer_pattern, path);
         }
     }
+}
+
+#[test]
+fn a_flood_of_mistakes_is_bounded_and_every_one_counts() {
+    let mut raw = policy();
+    raw["spec"]["senders"][0]["odd"] = vec![Value::Null; 5_000].into();
+    let flooded = object(raw.clone());
+    let compiled = compile(&[flooded], &Options::default());
+    let findings = &compiled.reports[0].findings;
+    assert_eq!(findings.len(), MOST_FINDINGS + 1);
+    assert!(findings.last().unwrap().message.contains("more findings are left out"), "{findings:?}");
+    // What stands after the flood is judged all the same.
+    raw["spec"]["senders"][1]["sources"]["cidrs"] = json!(["everywhere"]);
+    raw["spec"]["forward"]["headers"][0]["name"] = json!("Authorization");
+    let compiled = compile(&[object(raw)], &Options::default());
+    let Rules::Invalid { .. } = &compiled.policies.parts().holders[0].rules else { panic!("the forward is wrong") };
 }
