@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, ValueEnum};
 use ringfence_core::{
     compile::{Finding, Severity},
     decide::{
@@ -22,12 +22,13 @@ use serde::Serialize;
 use super::{
     Outcome,
     output::{Format, Output, OutputFormat, Tone},
-    policies::{PolicyFolder, used_key_sets},
+    policies::{self, FolderFlags, used_key_sets},
 };
 use crate::{
     cases::{self, CaseRequest},
     clock::Clock,
     keys::{FetchKeys, Fetcher, SystemNames},
+    settings::Settings,
     source::Published,
 };
 
@@ -40,8 +41,6 @@ pub struct Check {
     /// URL of the request, with its query
     #[arg(value_name = "URL")]
     url: String,
-    #[command(flatten)]
-    folder: PolicyFolder,
     /// Method [default: POST, GET with --upgrade]
     #[arg(short = 'X', long, value_name = "METHOD", help_heading = "Request")]
     method: Option<String>,
@@ -74,6 +73,8 @@ pub struct Check {
     no_fetch: bool,
     #[command(flatten)]
     output: OutputFormat,
+    #[command(flatten)]
+    _folder: FolderFlags,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -147,11 +148,11 @@ impl Check {
     ///
     /// # Errors
     /// A folder, file or flag that cannot be used.
-    pub fn run(mut self) -> anyhow::Result<Outcome> {
-        let configuration = self.folder.load()?;
-        let published = configuration.current();
+    pub fn run(mut self, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+        let settings = policies::settings(matches)?;
+        let published = policies::load(&settings)?.current();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (ring, mut warnings) = runtime.block_on(self.ring(&published))?;
+        let (ring, mut warnings) = runtime.block_on(self.ring(&published, &settings))?;
         warnings.extend(findings(&published));
         let token = self.token.take().map(|token| read_token(&token)).transpose()?;
         let request = self.request();
@@ -175,14 +176,14 @@ impl Check {
     }
 
     /// The keys of every issuer that the policies name, and what could not be had of them.
-    async fn ring(&self, published: &Published) -> anyhow::Result<(KeyRing, Vec<String>)> {
+    async fn ring(&self, published: &Published, settings: &Settings) -> anyhow::Result<(KeyRing, Vec<String>)> {
         let mut sets = HashMap::new();
         let mut warnings = Vec::new();
         if self.no_fetch {
             return Ok((KeyRing::default(), warnings));
         }
         let given = self.keys.as_ref().map(read_keys).transpose()?;
-        let fetcher = Fetcher::new(&self.folder.fetch_rules(), Arc::new(SystemNames))?;
+        let fetcher = Fetcher::new(&settings.fetch_rules()?, Arc::new(SystemNames))?;
         // Nobody asks again, so that an unknown key is unknown and not pending.
         let fetch_began = Instant::now() + Duration::from_secs(3600);
         for id in used_key_sets(&published.policies) {

@@ -1,18 +1,17 @@
 //! `ringfence keys URL`: what an issuer serves, and which of its keys can be used.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
-use clap::Args;
+use clap::{ArgMatches, Args};
 use ringfence_core::decide::{Algorithm, JwksError, KeySetReading, MAX_JWKS, read_key_set};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::{
     Outcome,
     output::{Format, Output, OutputFormat, Tone},
+    policies::{self, FetchFlags},
 };
-use crate::keys::{Discovery, FetchFailure, FetchRules, Fetcher, SystemNames};
+use crate::keys::{Discovery, FetchFailure, Fetcher, SystemNames};
 
 /// Show what an issuer serves and which of its keys can be used
 ///
@@ -26,20 +25,10 @@ pub struct KeysCommand {
     /// Issuer that the OpenID configuration must name, as the policy writes it
     #[arg(long, value_name = "ISSUER")]
     issuer: Option<String>,
-    /// Take http URLs, too
-    #[arg(long, help_heading = "Fetching")]
-    insecure_http_issuers: bool,
-    /// Connect to private, loopback and link-local addresses, too
-    #[arg(long, help_heading = "Fetching")]
-    allow_private_issuers: bool,
-    /// PEM file with certificates of authorities to trust beside the system's
-    #[arg(long, value_name = "FILE", help_heading = "Fetching")]
-    issuer_ca: Option<PathBuf>,
-    /// Proxy that all fetches go through
-    #[arg(long, value_name = "URL", help_heading = "Fetching")]
-    egress_proxy: Option<Url>,
     #[command(flatten)]
     output: OutputFormat,
+    #[command(flatten)]
+    _fetching: FetchFlags,
 }
 
 /// What was found.
@@ -79,27 +68,12 @@ impl KeysCommand {
     ///
     /// # Errors
     /// When the flags cannot be followed. What is wrong with the issuer is printed, and the outcome is no.
-    pub fn run(self) -> anyhow::Result<Outcome> {
-        let fetcher = self.fetcher()?;
+    pub fn run(self, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+        let fetcher = Fetcher::new(&policies::settings(matches)?.fetch_rules()?, Arc::new(SystemNames))?;
         let found = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.find(&fetcher));
         self.print(&found, &mut Output::stdout())?;
         let usable = found.is_ok_and(|found| !found.reading.keys.is_empty());
         Ok(if usable { Outcome::Yes } else { Outcome::No })
-    }
-
-    fn fetcher(&self) -> anyhow::Result<Fetcher> {
-        let extra_roots = match &self.issuer_ca {
-            Some(file) => std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?,
-            None => Vec::new(),
-        };
-        let rules = FetchRules {
-            allow_private: self.allow_private_issuers,
-            allow_http: self.insecure_http_issuers,
-            proxy: self.egress_proxy.clone(),
-            extra_roots,
-            ..FetchRules::default()
-        };
-        Ok(Fetcher::new(&rules, Arc::new(SystemNames))?)
     }
 
     async fn find(&self, fetcher: &Fetcher) -> Result<Finding, Problem> {

@@ -92,17 +92,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+    // Settings may be given at other places, too: what counts is read from the matches.
+    let flags = matches.subcommand().map_or(matches, |(_, flags)| flags);
     match command {
-        Command::Check(command) => command.run(),
+        Command::Check(command) => command.run(flags),
         Command::Demo(command) => command.run(),
         Command::HashKey(command) => command.run(),
-        // Its settings may be given at other places, too: what counts is read from the matches.
-        Command::Serve(_) => serve::run(matches.subcommand_matches("serve").unwrap_or(matches)),
+        Command::Serve(_) => serve::run(flags),
         Command::Test(command) => command.run(),
         Command::Issuer(command) => command.run(),
         Command::Token(command) => command.run(),
-        Command::Keys(command) => command.run(),
-        Command::Validate(command) => command.run(),
+        Command::Keys(command) => command.run(flags),
+        Command::Validate(command) => command.run(flags),
     }
 }
 

@@ -1,68 +1,61 @@
-//! The folder of policies that a command looks at, and how its issuers' keys may be fetched: flags that several commands share.
+//! The settings of `serve` that other commands share: what a folder of policies amounts to, and how its issuers' keys may be fetched.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use anyhow::bail;
-use clap::{Args, builder::BoolishValueParser};
-use ringfence_core::{
-    compile::Options,
-    decide::{KeySetId, KeySource, PolicySet, Rules},
-};
+use anyhow::{Context, bail};
+use clap::{ArgMatches, Args};
+use ringfence_core::decide::{KeySetId, KeySource, PolicySet, Rules};
 
 use crate::{
-    keys::FetchRules,
-    settings::{HostOwnership, UnmatchedAnswer},
+    settings::{IssuerSettings, PolicyRules, PolicySettings, Settings},
     source::{Configuration, files::FolderSource},
 };
 
-/// A folder of policies and the settings it is compiled under; the same names as for `serve`.
+/// What a folder of policies is compiled under. The values are read through [`settings`], which looks at the other places, too.
 #[derive(Args, Debug)]
-pub struct PolicyFolder {
-    /// Folder of policies (`*.yaml`, `*.yml`, `*.json`)
-    #[arg(long, value_name = "DIR", env = "RINGFENCE_CONFIG", help_heading = "Policies")]
-    config: PathBuf,
-    /// What to answer where no policy matches
-    #[arg(long, value_enum, default_value = "deny", value_name = "ANSWER", env = "RINGFENCE_UNMATCHED", help_heading = "Policies")]
-    unmatched: UnmatchedAnswer,
-    /// Whether HostGrants say which namespace may speak for which host
-    #[arg(long, value_enum, default_value = "off", value_name = "MODE", env = "RINGFENCE_HOST_OWNERSHIP", help_heading = "Policies")]
-    host_ownership: HostOwnership,
-    /// Namespace of the Secrets and ConfigMaps that cluster-scoped resources name
-    #[arg(long, default_value = "ringfence", value_name = "NAMESPACE", env = "RINGFENCE_RESOURCE_NAMESPACE", help_heading = "Policies")]
-    resource_namespace: String,
-    /// Fetch keys over plain http, too
-    #[arg(long, env = "RINGFENCE_INSECURE_HTTP_ISSUERS", value_parser = BoolishValueParser::new(), help_heading = "Keys")]
-    insecure_http_issuers: bool,
-    /// Fetch keys from private and loopback addresses, too
-    #[arg(long, env = "RINGFENCE_ALLOW_PRIVATE_ISSUERS", value_parser = BoolishValueParser::new(), help_heading = "Keys")]
-    allow_private_issuers: bool,
+pub struct RuleFlags {
+    #[command(flatten)]
+    _rules: PolicyRules,
+    #[command(flatten)]
+    _fetching: FetchFlags,
 }
 
-impl PolicyFolder {
-    /// Reads and compiles the folder.
-    ///
-    /// # Errors
-    /// Everything that cannot be read, a line each.
-    pub fn load(&self) -> anyhow::Result<Configuration> {
-        let folder = match FolderSource::new(&self.config).load() {
-            Ok(folder) => folder,
-            Err(errors) => bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
-        };
-        let options = Options {
-            unmatched: self.unmatched.into(),
-            hosts_are_granted: self.host_ownership.is_granted(),
-            resource_namespace: self.resource_namespace.as_str().into(),
-            issuer_origins: None,
-            insecure_http_issuers: self.insecure_http_issuers,
-            reuse_per_replica: false,
-        };
-        Ok(Configuration::new(&folder.objects, options))
-    }
+/// A folder of policies, and what it is compiled under.
+#[derive(Args, Debug)]
+pub struct FolderFlags {
+    #[command(flatten)]
+    _policies: PolicySettings,
+    #[command(flatten)]
+    _fetching: FetchFlags,
+}
 
-    /// How keys may be fetched.
-    #[must_use]
-    pub fn fetch_rules(&self) -> FetchRules {
-        FetchRules { allow_private: self.allow_private_issuers, allow_http: self.insecure_http_issuers, ..FetchRules::default() }
+/// How keys may be fetched.
+#[derive(Args, Debug)]
+pub struct FetchFlags {
+    #[command(flatten)]
+    _issuers: IssuerSettings,
+    /// TOML file with the settings of `serve`
+    #[arg(id = "settings", long = "settings", value_name = "FILE", help_heading = "Settings")]
+    _settings: Option<PathBuf>,
+}
+
+/// What `serve` would go by, given these flags of a command.
+///
+/// # Errors
+/// Settings that cannot be used, each with its place.
+pub fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
+    Ok(Settings::read(matches, std::env::vars_os())?)
+}
+
+/// Reads and compiles the folder that `settings` name.
+///
+/// # Errors
+/// Everything that cannot be read, a line each.
+pub fn load(settings: &Settings) -> anyhow::Result<Configuration> {
+    let dir = settings.policies.config.as_ref().context("say where the policies are, with `--config DIR`")?;
+    match FolderSource::new(dir).load() {
+        Ok(folder) => Ok(Configuration::new(&folder.objects, settings.compile_options())),
+        Err(errors) => bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf};
 
 use anyhow::Context;
-use clap::{Args, builder::BoolishValueParser};
+use clap::{ArgMatches, Args};
 use ringfence_core::{
     api::{Kind, Location},
     compile::{Compiled, Finding, Options, Severity, compile},
@@ -13,13 +13,11 @@ use serde::Serialize;
 use super::{
     Outcome,
     output::{Format, Output, OutputFormat, Tone},
+    policies::{self, RuleFlags},
 };
-use crate::{
-    settings::HostOwnership,
-    source::{
-        SourceError,
-        files::{Folder, FolderSource},
-    },
+use crate::source::{
+    SourceError,
+    files::{Folder, FolderSource},
 };
 
 /// Check a folder of policies, and print everything that is wrong with it
@@ -31,20 +29,10 @@ pub struct Validate {
     /// Folder of policies (`*.yaml`, `*.yml`, `*.json`, sub-folders included)
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Whether HostGrants say which namespace may speak for which host
-    #[arg(long, value_enum, default_value = "off", value_name = "RULE", env = "RINGFENCE_HOST_OWNERSHIP", help_heading = "Policies")]
-    host_ownership: HostOwnership,
-    /// Namespace of the Secrets and ConfigMaps that cluster-wide resources name
-    #[arg(long, default_value = "ringfence", value_name = "NAMESPACE", env = "RINGFENCE_RESOURCE_NAMESPACE", help_heading = "Policies")]
-    resource_namespace: String,
-    /// Origins that keys may be fetched from, as `https://host[:port]` [default: any]
-    #[arg(long, value_name = "ORIGINS", value_delimiter = ',', env = "RINGFENCE_ISSUER_ORIGINS", help_heading = "Issuers")]
-    issuer_origins: Vec<String>,
-    /// Take issuers over plain http, too: for tests only
-    #[arg(long, env = "RINGFENCE_INSECURE_HTTP_ISSUERS", value_parser = BoolishValueParser::new(), help_heading = "Issuers")]
-    insecure_http_issuers: bool,
     #[command(flatten)]
     output: OutputFormat,
+    #[command(flatten)]
+    _rules: RuleFlags,
 }
 
 impl Validate {
@@ -52,20 +40,20 @@ impl Validate {
     ///
     /// # Errors
     /// When the folder itself cannot be read.
-    pub fn run(&self) -> anyhow::Result<Outcome> {
-        let result = self.validate()?;
+    pub fn run(&self, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+        let result = self.validate(policies::settings(matches)?.compile_options())?;
         result.print(self.output.format, &mut Output::stdout())?;
         Ok(if result.errors == 0 { Outcome::Yes } else { Outcome::No })
     }
 
-    fn validate(&self) -> anyhow::Result<Validation> {
+    fn validate(&self, options: Options) -> anyhow::Result<Validation> {
         // What is wrong in the folder is a finding; that there is none is not.
         fs::read_dir(&self.dir).with_context(|| format!("cannot read the folder `{}`", self.dir.display()))?;
         Ok(match FolderSource::new(&self.dir).load() {
             Ok(Folder { objects, warnings }) => {
                 let is_policy = |kind: &str| [Kind::CallbackPolicy, Kind::ClusterCallbackPolicy].iter().any(|policy| policy.name() == kind);
                 let policies = objects.iter().filter(|object| is_policy(&object.key.kind)).count();
-                let mut result = Validation::new(policies, &compile(&objects, &self.options()), &warnings);
+                let mut result = Validation::new(policies, &compile(&objects, &options), &warnings);
                 if policies == 0 {
                     let message = "there is no policy in this folder: every request is unmatched".to_owned();
                     result.add(Item { object: None, field: None, ..Item::new("warning", "NoPolicy", message) });
@@ -74,17 +62,6 @@ impl Validate {
             }
             Err(errors) => Validation::unreadable(&errors),
         })
-    }
-
-    fn options(&self) -> Options {
-        let origins = &self.issuer_origins;
-        Options {
-            hosts_are_granted: self.host_ownership.is_granted(),
-            resource_namespace: self.resource_namespace.as_str().into(),
-            issuer_origins: (!origins.is_empty()).then(|| origins.iter().map(|origin| origin.as_str().into()).collect()),
-            insecure_http_issuers: self.insecure_http_issuers,
-            ..Options::default()
-        }
     }
 }
 

@@ -12,11 +12,12 @@ use std::{
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
 use ringfence_core::decide::{FetchedKeys, KeyRing, KeySetId};
-use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
+use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::Instant as TokioInstant};
 
 use super::{
     FetchKeys, KeyMetrics,
     demand::Place,
+    parked::{LastGood, Parked},
     task::{Progress, SetTask, Shared},
 };
 
@@ -59,6 +60,7 @@ pub struct KeyKeeper(Arc<Kept>);
 pub(super) struct Kept {
     ring: ArcSwap<KeyRing>,
     sets: Mutex<HashMap<Arc<KeySetId>, Entry>>,
+    parked: Mutex<Parked>,
     pub(super) fetch: Arc<dyn FetchKeys>,
     pub(super) metrics: KeyMetrics,
     pub(super) surroundings: Surroundings,
@@ -75,17 +77,19 @@ impl KeyKeeper {
     /// A keeper that wants nothing yet. Its tasks run on `runtime`, whichever one asks.
     #[must_use]
     pub fn new(fetch: Arc<dyn FetchKeys>, metrics: KeyMetrics, surroundings: Surroundings, runtime: Handle) -> Self {
-        Self(Arc::new(Kept { ring: ArcSwap::default(), sets: Mutex::default(), fetch, metrics, surroundings, runtime }))
+        Self(Arc::new(Kept { ring: ArcSwap::default(), sets: Mutex::default(), parked: Mutex::default(), fetch, metrics, surroundings, runtime }))
     }
 
-    /// From now on these key sets are kept, and no others: new ones are fetched at once, others are forgotten. Those in ConfigMaps are not
-    /// fetched and not looked at.
+    /// From now on these key sets are kept, and no others: new ones are fetched at once, others leave the ring. Those in ConfigMaps are not
+    /// fetched and not looked at. A set that is wanted again soon finds its last good keys, so that a mistake in a policy, put right again,
+    /// costs nothing while its issuer cannot be reached.
     pub fn want(&self, wanted: &BTreeSet<Arc<KeySetId>>) {
         let mut sets = self.0.lock();
         let unwanted: Vec<_> = sets.keys().filter(|id| !wanted.contains(*id)).map(Arc::clone).collect();
         for id in unwanted {
             if let Some(entry) = sets.remove(&id) {
                 entry.task.abort();
+                self.park(&id, &entry);
             }
             self.0.ring.store(Arc::new(self.0.ring.load().with(&id, None)));
             // Two issuers' sets may name one URL, and share its label then.
@@ -104,8 +108,21 @@ impl KeyKeeper {
         self.0.metrics.appear(&label);
         let shared = Arc::new(Shared::new(label));
         let (sender, progress) = watch::channel(Progress::default());
-        let task = SetTask::new(Arc::clone(id), Arc::clone(&self.0), Arc::clone(&shared), sender);
+        let mut task = SetTask::new(Arc::clone(id), Arc::clone(&self.0), Arc::clone(&shared), sender);
+        if let Some(last_good) = self.0.parked().take(id, TokioInstant::now()) {
+            task = task.with_last_good(&last_good);
+            self.0.metrics.restore(&shared.label, last_good.keys.keys.len());
+            self.0.ring.store(Arc::new(self.0.ring.load().with(id, Some(last_good.keys))));
+        }
         Entry { shared, progress, task: self.0.runtime.spawn(task.run()).abort_handle() }
+    }
+
+    /// Keeps aside what the ring holds of a set that is no longer wanted.
+    fn park(&self, id: &Arc<KeySetId>, entry: &Entry) {
+        if let Some(keys) = self.0.ring.load().get(id) {
+            let last_good = LastGood { keys: keys.clone(), failing_since: entry.shared.failing_since() };
+            self.0.parked().put(Arc::clone(id), last_good, TokioInstant::now());
+        }
     }
 
     /// The keys as they are now.
@@ -170,6 +187,10 @@ impl Drop for KeyKeeper {
 impl Kept {
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<KeySetId>, Entry>> {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts `keys` into the ring and then counts, unless the task that asks is no longer the one that keeps `id`.

@@ -69,6 +69,11 @@ impl KeyMetrics {
         self.refreshes.with_label_values(&[key_set, failure.label()]).inc();
     }
 
+    /// The last good keys are in force again, without a fetch.
+    pub(super) fn restore(&self, key_set: &str, keys: usize) {
+        self.keys.with_label_values(&[key_set]).set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+
     /// The last good keys are too old.
     pub(super) fn expire(&self, key_set: &str) {
         self.keys.with_label_values(&[key_set]).set(0);

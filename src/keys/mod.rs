@@ -12,6 +12,7 @@
 //! | `keeper` | which key sets are wanted; the ring; waiting for an unknown key |
 //! | `task` | one key set's task: fetch, publish, rest |
 //! | `demand` | who waits for a fetch, and the budget such fetches are paid from |
+//! | `parked` | the last good keys of sets that nobody wants any more, for a while |
 //! | `schedule` | when to fetch again |
 //! | `metrics` | what is counted |
 
@@ -22,6 +23,7 @@ mod fetch;
 mod issuer_keys;
 mod keeper;
 mod metrics;
+mod parked;
 mod schedule;
 mod task;
 

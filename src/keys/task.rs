@@ -19,6 +19,7 @@ use super::{
     FetchFailure, FreshKeys,
     demand::{Demand, Place},
     keeper::Kept,
+    parked::LastGood,
     schedule,
 };
 
@@ -38,11 +39,18 @@ pub(super) struct Shared {
     pub(super) label: String,
     demand: Mutex<Demand>,
     asked: Notify,
+    /// When the first fetch that failed since the last good one ended.
+    failing_since: Mutex<Option<Instant>>,
 }
 
 impl Shared {
     pub(super) fn new(label: String) -> Self {
-        Self { label, demand: Mutex::default(), asked: Notify::new() }
+        Self { label, demand: Mutex::default(), asked: Notify::new(), failing_since: Mutex::default() }
+    }
+
+    /// When the first fetch that failed since the last good one ended.
+    pub(super) fn failing_since(&self) -> Option<Instant> {
+        *self.failing()
     }
 
     /// Takes one who asks; see [`Demand::join`].
@@ -57,6 +65,10 @@ impl Shared {
     /// One who waited is gone.
     pub(super) fn leave(&self) {
         self.demand().leave();
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn demand(&self) -> MutexGuard<'_, Demand> {
@@ -74,14 +86,19 @@ pub(super) struct SetTask {
     kids: BTreeSet<Box<str>>,
     /// Fetches that failed since the last good one.
     failures: u32,
-    /// When the first of them ended.
-    failing_since: Option<Instant>,
     next: Instant,
 }
 
 impl SetTask {
     pub(super) fn new(id: Arc<KeySetId>, kept: Arc<Kept>, shared: Arc<Shared>, progress: watch::Sender<Progress>) -> Self {
-        Self { id, kept, shared, progress, kids: BTreeSet::new(), failures: 0, failing_since: None, next: Instant::now() }
+        Self { id, kept, shared, progress, kids: BTreeSet::new(), failures: 0, next: Instant::now() }
+    }
+
+    /// The same, with the keys that were had of the set before.
+    pub(super) fn with_last_good(mut self, last_good: &LastGood) -> Self {
+        self.kids = last_good.keys.keys.kids().map(Box::from).collect();
+        *self.shared.failing() = last_good.failing_since;
+        self
     }
 
     /// Runs until it is aborted.
@@ -130,7 +147,7 @@ impl SetTask {
         self.kept.publish(&self.id, &self.shared, Some(fetched), |metrics| metrics.succeed(&self.shared.label, count, wall_began));
         self.kids = kids;
         self.failures = 0;
-        self.failing_since = None;
+        *self.shared.failing() = None;
         self.next = Instant::now() + schedule::refresh_after(max_age, self.fraction());
         added > 0
     }
@@ -139,7 +156,7 @@ impl SetTask {
     fn fail(&mut self, failure: FetchFailure) {
         let now = Instant::now();
         self.failures = self.failures.saturating_add(1);
-        self.failing_since.get_or_insert(now);
+        self.shared.failing().get_or_insert(now);
         let wait = schedule::back_off(self.failures, self.fraction());
         self.next = now + wait;
         self.kept.count(&self.id, &self.shared, |metrics| metrics.fail(&self.shared.label, failure));
@@ -152,7 +169,7 @@ impl SetTask {
     /// Waits until a fetch is due or asked for; meanwhile, drops keys that are too old.
     async fn rest(&mut self) {
         loop {
-            let stale_at = self.failing_since.filter(|_| !self.kids.is_empty()).map(|since| since + schedule::STALENESS_BOUND);
+            let stale_at = self.shared.failing_since().filter(|_| !self.kids.is_empty()).map(|since| since + schedule::STALENESS_BOUND);
             tokio::select! {
                 () = self.shared.asked.notified() => {
                     // What was asked for may have been served meanwhile.

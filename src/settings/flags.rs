@@ -38,13 +38,22 @@ pub struct Settings {
     pub settings: Option<PathBuf>,
 }
 
-/// Where policies come from, and what happens where there are none.
+/// Where policies come from, and what they mean together.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Policies")]
 pub struct PolicySettings {
     /// Folder with policies and what they name (YAML or JSON, sub-folders included), followed as it changes
     #[arg(long, value_name = "DIR")]
     pub config: Option<PathBuf>,
+    #[allow(missing_docs, reason = "the type says it")]
+    #[command(flatten)]
+    pub rules: PolicyRules,
+}
+
+/// What policies mean together.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Policies")]
+pub struct PolicyRules {
     /// What happens to a request that no policy covers
     #[arg(long, value_name = "ANSWER", default_value = "deny")]
     pub unmatched: UnmatchedAnswer,

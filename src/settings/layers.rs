@@ -29,7 +29,7 @@ struct Given {
     place: String,
 }
 
-/// The flags that all places together amount to, for `command`, whose own arguments were parsed into `matches`.
+/// The flags that all places together amount to, for `command`, some or all of whose arguments were parsed into `matches`.
 ///
 /// # Errors
 /// A name that is unknown, a value that cannot be read, each with its place.
@@ -78,7 +78,8 @@ fn on_command_line(names: &[String], matches: &ArgMatches) -> BTreeMap<String, V
     let mut given = BTreeMap::new();
     for name in names {
         let id = name.replace('-', "_");
-        if matches.value_source(&id) == Some(ValueSource::CommandLine) {
+        let is_known = matches.try_contains_id(&id).is_ok();
+        if is_known && matches.value_source(&id) == Some(ValueSource::CommandLine) {
             let values = matches.get_raw(&id).map(|values| values.map(OsStr::to_owned).collect()).unwrap_or_default();
             given.insert(name.clone(), values);
         }

@@ -15,7 +15,7 @@ mod nearest;
 mod tests;
 mod values;
 
-pub use flags::{HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicySettings, Settings, UnmatchedAnswer};
+pub use flags::{HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules, PolicySettings, Settings, UnmatchedAnswer};
 
 use std::{
     ffi::OsString,
@@ -106,7 +106,8 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// The settings that `matches` (of a command that has all of them), `environment` and the settings file they name amount to.
+    /// The settings that `matches` (of a command that has all or some of them as flags), `environment` and the settings file they name amount
+    /// to. So what counts for `serve` counts for the commands beside it.
     ///
     /// # Errors
     /// Names the setting and the place it was given at.
@@ -172,7 +173,7 @@ impl Settings {
     /// How resources are compiled.
     #[must_use]
     pub fn compile_options(&self) -> Options {
-        let PolicySettings { config: _, unmatched, host_ownership, resource_namespace } = &self.policies;
+        let PolicyRules { unmatched, host_ownership, resource_namespace } = &self.policies.rules;
         Options {
             unmatched: (*unmatched).into(),
             hosts_are_granted: host_ownership.is_granted(),

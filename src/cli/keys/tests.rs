@@ -2,10 +2,13 @@
 
 use std::sync::Mutex;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::*;
-use crate::issuer::{Document, Fault, Issuer, IssuerOptions};
+use crate::{
+    issuer::{Document, Fault, Issuer, IssuerOptions},
+    settings::Settings,
+};
 
 #[derive(Parser)]
 struct Line {
@@ -26,6 +29,12 @@ impl std::io::Write for Page {
     }
 }
 
+/// The command and its settings, whatever the environment says.
+fn read(line: &[&str]) -> anyhow::Result<(KeysCommand, Settings)> {
+    let matches = Line::command().try_get_matches_from(line)?;
+    Ok((Line::from_arg_matches(&matches)?.command, Settings::read(&matches, [])?))
+}
+
 /// Runs the command with these arguments; returns what it printed.
 async fn run(arguments: &[&str]) -> String {
     let lax = ["--insecure-http-issuers", "--allow-private-issuers"];
@@ -33,9 +42,10 @@ async fn run(arguments: &[&str]) -> String {
 }
 
 async fn run_strictly(arguments: &[&str]) -> String {
-    let command = Line::try_parse_from([&["keys"], arguments].concat()).unwrap().command;
+    let (command, settings) = read(&[&["keys"], arguments].concat()).unwrap();
     let page = Page::default();
-    let found = command.find(&command.fetcher().unwrap()).await;
+    let fetcher = Fetcher::new(&settings.fetch_rules().unwrap(), Arc::new(SystemNames)).unwrap();
+    let found = command.find(&fetcher).await;
     command.print(&found, &mut Output::to(Box::new(page.clone()), false)).unwrap();
     let printed = page.0.lock().unwrap().clone();
     String::from_utf8(printed).unwrap()
@@ -97,7 +107,8 @@ async fn says_what_is_wrong() {
 
 #[test]
 fn flags_that_cannot_be_followed_are_errors() {
-    let command = Line::try_parse_from(["keys", "https://issuer.example", "--issuer-ca", "/nowhere.pem"]).unwrap().command;
-    assert!(command.fetcher().unwrap_err().to_string().contains("`/nowhere.pem`"));
-    assert!(Line::try_parse_from(["keys", "https://issuer.example", "--egress-proxy", "proxy"]).is_err());
+    let (_, settings) = read(&["keys", "https://issuer.example", "--issuer-ca", "/nowhere.pem"]).unwrap();
+    assert!(settings.fetch_rules().unwrap_err().to_string().contains("`/nowhere.pem`"));
+    let error = read(&["keys", "https://issuer.example", "--egress-proxy", "user:secret@proxy"]).unwrap_err().to_string();
+    assert!(error.contains("egress-proxy") && !error.contains("secret"), "{error}");
 }

@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::settings::Settings;
 
 const GOOD: &str = "
 apiVersion: ringfence.dev/v1alpha1
@@ -41,13 +42,19 @@ impl Write for Page {
     }
 }
 
+/// What the command finds, whatever the environment says.
+fn read<'l>(line: impl IntoIterator<Item = &'l str>) -> anyhow::Result<Validation> {
+    let matches = Line::command().get_matches_from(line);
+    Line::from_arg_matches(&matches)?.validate.validate(Settings::read(&matches, [])?.compile_options())
+}
+
 fn validate(files: &[(&str, &str)], flags: &[&str]) -> Validation {
     let dir = TempDir::new().unwrap();
     for (name, text) in files {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let line = ["validate", dir.path().to_str().unwrap()].into_iter().chain(flags.iter().copied());
-    Line::try_parse_from(line).unwrap().validate.validate().unwrap()
+    read(line).unwrap()
 }
 
 fn printed(result: &Validation, format: Format, coloured: bool) -> String {
@@ -121,6 +128,5 @@ fn settings_that_change_the_outcome_are_taken() {
 #[test]
 fn no_folder_and_no_policy_are_told_apart() {
     assert_eq!(validate(&[], &[]).findings[0].reason, "NoPolicy");
-    let line = Line::try_parse_from(["validate", "/nonexistent/ringfence"]).unwrap();
-    assert_eq!(line.validate.validate().unwrap_err().to_string(), "cannot read the folder `/nonexistent/ringfence`");
+    assert_eq!(read(["validate", "/nonexistent/ringfence"]).unwrap_err().to_string(), "cannot read the folder `/nonexistent/ringfence`");
 }

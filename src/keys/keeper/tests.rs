@@ -302,6 +302,37 @@ async fn a_set_that_is_no_longer_wanted_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_set_that_is_wanted_again_finds_its_last_good_keys_within_their_bound() {
+    let scene = Scene::new(|number| (SECOND, if number == 0 { fresh(&["a"]) } else { Err(FetchFailure::Status(500)) }));
+    let wanted = BTreeSet::from([Arc::clone(&scene.id)]);
+    scene.at(10).await;
+    scene.keeper.want(&BTreeSet::new());
+    assert!(scene.kids().is_empty(), "nothing is decided by keys that nobody wants");
+    scene.at(3_000).await;
+    scene.keeper.want(&wanted);
+    assert_eq!(scene.kids(), ["a"]);
+    assert_eq!(scene.metric("ringfence_jwks_keys", None), Some(1.0));
+    // The fetch that was tried at once failed: from then on the bound counts, however often the set is dropped and wanted again.
+    for second in [40_000, 80_000] {
+        scene.at(second).await;
+        scene.keeper.want(&BTreeSet::new());
+        scene.keeper.want(&wanted);
+    }
+    scene.at(3_000 + 24 * 3_600).await;
+    assert_eq!(scene.kids(), ["a"]);
+    scene.at(3_002 + 24 * 3_600).await;
+    assert!(scene.kids().is_empty());
+    assert_eq!(scene.metric("ringfence_jwks_keys", None), Some(0.0));
+    // What was kept aside for an hour is gone after it.
+    let scene = Scene::new(|number| (SECOND, if number == 0 { fresh(&["a"]) } else { Err(FetchFailure::Status(500)) }));
+    scene.at(10).await;
+    scene.keeper.want(&BTreeSet::new());
+    scene.at(3_610).await;
+    scene.keeper.want(&wanted);
+    assert!(scene.kids().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_label_that_two_sets_share_stays_until_both_are_gone() {
     let scene = Scene::new(|_| (Duration::ZERO, fresh(&["a"])));
     let other = key_set("https://other.example");
