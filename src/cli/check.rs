@@ -13,8 +13,8 @@ use clap::{ArgMatches, Args, ValueEnum};
 use ringfence_core::{
     compile::{Finding, Severity},
     decide::{
-        Decided, FetchedKeys, KeyRing, KeySet, Now, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Step, StepOutcome, Trace, Verdict, Wire,
-        decide, read_key_set,
+        Decided, FetchedKeys, Headers, KeyRing, KeySet, Now, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Step, StepOutcome, Trace, Verdict,
+        Wire, decide, read_key_set,
     },
 };
 use serde::Serialize;
@@ -28,7 +28,8 @@ use crate::{
     cases::{self, CaseRequest},
     clock::Clock,
     keys::{FetchKeys, Fetcher, SystemNames},
-    settings::Settings,
+    listen::ClientAddressRule,
+    settings::{ClientSettings, Settings},
     source::Published,
 };
 
@@ -50,9 +51,12 @@ pub struct Check {
     /// The bearer token; `@FILE` reads it from a file, `@-` from standard input
     #[arg(long, value_name = "TOKEN", help_heading = "Request")]
     token: Option<String>,
-    /// The client's address; without it the source is not known
+    /// The client's address; without it the source is read as the listener reads it, from `--peer` and the headers
     #[arg(long, value_name = "ADDRESS", help_heading = "Request")]
     source: Option<IpAddr>,
+    /// The proxy's own peer, as the proxy reports it
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "source", help_heading = "Request")]
+    peer: Option<IpAddr>,
     /// Add the headers of a WebSocket upgrade
     #[arg(long, help_heading = "Request")]
     upgrade: bool,
@@ -73,6 +77,8 @@ pub struct Check {
     no_fetch: bool,
     #[command(flatten)]
     output: OutputFormat,
+    #[command(flatten)]
+    _clients: ClientSettings,
     #[command(flatten)]
     _folder: FolderFlags,
 }
@@ -157,22 +163,35 @@ impl Check {
         let token = self.token.take().map(|token| read_token(&token)).transpose()?;
         let request = self.request();
         let lines = request.header_lines(token.as_deref());
-        let raw = request.raw(self.wire.into(), &lines, Instant::now());
+        let mut raw = request.raw(self.wire.into(), &lines, Instant::now());
+        raw.source = self.source.map_or_else(|| self.client(&settings, &raw.headers), |source| Some(source.to_canonical()));
         let now = self.at.map_or_else(|| Clock::system().now(), Now::settled);
         let explained = explain(&raw, &published.policies, &ring, now, warnings);
         let mut output = Output::stdout();
         match self.output.format {
             Format::Json => output.json(&explained)?,
-            Format::Text => print(&mut output, &request, &explained)?,
+            Format::Text => print(&mut output, &request, raw.source, &explained)?,
         }
         let is_allowed = matches!(explained.decision.as_str(), "allowed" | "shadow_denied" | "handshake");
         Ok(if is_allowed { Outcome::Yes } else { Outcome::No })
     }
 
     fn request(&self) -> CaseRequest {
-        let request = CaseRequest::new(&self.url).method(self.method.clone()).source(self.source.map(|source| source.to_canonical()));
+        let request = CaseRequest::new(&self.url).method(self.method.clone());
         let request = request.pin(self.pin.clone()).upgrade(self.upgrade);
         self.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    }
+
+    /// The client's address as the listener of this wire reads it.
+    fn client(&self, settings: &Settings, headers: &Headers<'_>) -> Option<IpAddr> {
+        let ClientSettings { grpc_client_address, http_client_address, trusted_proxies } = &settings.listen.clients;
+        let (found_in, peer) = match self.wire {
+            WireName::Grpc => (grpc_client_address, self.peer),
+            WireName::Nginx => (http_client_address, self.peer),
+            // Envoy's http_service reports no peer.
+            WireName::Envoy => (http_client_address, None),
+        };
+        ClientAddressRule::new(found_in.clone(), trusted_proxies).resolve(peer.map(|peer| peer.to_canonical()), headers)
     }
 
     /// The keys of every issuer that the policies name, and what could not be had of them.
@@ -241,8 +260,8 @@ fn note(reason: Reason) -> &'static str {
     if reason == Reason::AmbiguousHost { "the authority is not exactly one host" } else { "the method or the target cannot be read" }
 }
 
-fn print(output: &mut Output, request: &CaseRequest, explained: &Explained) -> std::io::Result<()> {
-    let source = request.client().map_or_else(|| "an unknown source".to_owned(), |source| source.to_string());
+fn print(output: &mut Output, request: &CaseRequest, source: Option<IpAddr>, explained: &Explained) -> std::io::Result<()> {
+    let source = source.map_or_else(|| "an unknown source".to_owned(), |source| source.to_string());
     let path = request.target().split('?').next().unwrap_or_default();
     output.line(format!("{} {}{path} from {source}", request.method_name(), request.authority()))?;
     for Explanation { outcome, stage, policy, sender, reason, detail } in &explained.steps {

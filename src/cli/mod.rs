@@ -36,7 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
-    Check(check::Check),
+    Check(Box<check::Check>),
     HashKey(hash_key::HashKey),
     /// Answer checks until told to leave
     ///

@@ -41,19 +41,19 @@ impl Validate {
     /// # Errors
     /// When the folder itself cannot be read.
     pub fn run(&self, matches: &ArgMatches) -> anyhow::Result<Outcome> {
-        let result = self.validate(policies::settings(matches)?.compile_options())?;
+        let result = self.validate(&policies::settings(matches)?.compile_options())?;
         result.print(self.output.format, &mut Output::stdout())?;
         Ok(if result.errors == 0 { Outcome::Yes } else { Outcome::No })
     }
 
-    fn validate(&self, options: Options) -> anyhow::Result<Validation> {
+    fn validate(&self, options: &Options) -> anyhow::Result<Validation> {
         // What is wrong in the folder is a finding; that there is none is not.
         fs::read_dir(&self.dir).with_context(|| format!("cannot read the folder `{}`", self.dir.display()))?;
         Ok(match FolderSource::new(&self.dir).load() {
             Ok(Folder { objects, warnings }) => {
                 let is_policy = |kind: &str| [Kind::CallbackPolicy, Kind::ClusterCallbackPolicy].iter().any(|policy| policy.name() == kind);
                 let policies = objects.iter().filter(|object| is_policy(&object.key.kind)).count();
-                let mut result = Validation::new(policies, &compile(&objects, &options), &warnings);
+                let mut result = Validation::new(policies, &compile(&objects, options), &warnings);
                 if policies == 0 {
                     let message = "there is no policy in this folder: every request is unmatched".to_owned();
                     result.add(Item { object: None, field: None, ..Item::new("warning", "NoPolicy", message) });

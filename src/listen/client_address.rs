@@ -82,7 +82,7 @@ fn is_header_name(name: &str) -> bool {
 
 /// [`ClientAddress`] with the proxies that are believed.
 #[derive(Debug)]
-pub(super) struct ClientAddressRule {
+pub struct ClientAddressRule {
     found_in: ClientAddress,
     /// `None` = a forwarded address is believed whoever sent it.
     trusted: Option<RangeSet>,
@@ -90,7 +90,8 @@ pub(super) struct ClientAddressRule {
 
 impl ClientAddressRule {
     /// The rule; `trusted_proxies` empty = not restricted.
-    pub(super) fn new(found_in: ClientAddress, trusted_proxies: &[IpNet]) -> Self {
+    #[must_use]
+    pub fn new(found_in: ClientAddress, trusted_proxies: &[IpNet]) -> Self {
         Self { found_in, trusted: (!trusted_proxies.is_empty()).then(|| RangeSet::new(trusted_proxies)) }
     }
 
@@ -104,7 +105,8 @@ impl ClientAddressRule {
     }
 
     /// The client's address, canonical; `None` = unknown. `peer` is what the wire itself says: the proxy's own peer.
-    pub(super) fn resolve(&self, peer: Option<IpAddr>, headers: &Headers<'_>) -> Option<IpAddr> {
+    #[must_use]
+    pub fn resolve(&self, peer: Option<IpAddr>, headers: &Headers<'_>) -> Option<IpAddr> {
         let believes = |address: IpAddr| self.trusted.as_ref().is_none_or(|trusted| trusted.contains(address));
         let peer_is_believed = match peer {
             Some(peer) => believes(peer),

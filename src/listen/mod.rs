@@ -39,7 +39,7 @@ mod workers;
 mod testing;
 
 pub use self::{
-    client_address::{ClientAddress, ClientAddressError},
+    client_address::{ClientAddress, ClientAddressError, ClientAddressRule},
     grpc::GrpcListener,
     http::HttpListener,
     metrics::MetricsListener,

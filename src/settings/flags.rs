@@ -137,6 +137,18 @@ pub struct ListenSettings {
     /// DNS or URI names, one of which a client certificate must carry [default: any]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub tls_client_names: Vec<String>,
+    #[allow(missing_docs, reason = "the type says it")]
+    #[command(flatten)]
+    pub clients: ClientSettings,
+    /// Tell the client the reason code in `x-ringfence-reason`
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
+    pub reason_header: bool,
+}
+
+/// Which address is the client's.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Listeners")]
+pub struct ClientSettings {
     /// Where Envoy's question carries the client's address: `peer` (its own source address), `xff:N` (`x-forwarded-for` with N trusted hops
     /// from the right), `header:NAME`
     #[arg(long, value_name = "WHERE", default_value = "peer", value_parser = ClientAddress::from_grpc_flag)]
@@ -147,9 +159,6 @@ pub struct ListenSettings {
     /// Proxies whose word about a client's address counts [default: any that may ask]
     #[arg(long, value_name = "CIDRS", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
-    /// Tell the client the reason code in `x-ringfence-reason`
-    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
-    pub reason_header: bool,
 }
 
 /// What may be fetched from issuers.

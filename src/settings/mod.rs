@@ -15,7 +15,9 @@ mod nearest;
 mod tests;
 mod values;
 
-pub use flags::{HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules, PolicySettings, Settings, UnmatchedAnswer};
+pub use flags::{
+    ClientSettings, HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules, PolicySettings, Settings, UnmatchedAnswer,
+};
 
 use std::{
     ffi::OsString,
@@ -228,8 +230,8 @@ impl Settings {
         GrpcListenerSettings {
             address: listen.grpc_listen.clone(),
             connections: self.connections(),
-            client_address: listen.grpc_client_address.clone(),
-            trusted_proxies: listen.trusted_proxies.clone(),
+            client_address: listen.clients.grpc_client_address.clone(),
+            trusted_proxies: listen.clients.trusted_proxies.clone(),
             reason_header: listen.reason_header,
         }
     }
@@ -243,8 +245,8 @@ impl Settings {
             address,
             connections: self.connections(),
             dialects: listen.http_dialects.clone(),
-            client_address: listen.http_client_address.clone(),
-            trusted_proxies: listen.trusted_proxies.clone(),
+            client_address: listen.clients.http_client_address.clone(),
+            trusted_proxies: listen.clients.trusted_proxies.clone(),
             reason_header: listen.reason_header,
         })
     }

@@ -45,7 +45,7 @@ impl Write for Page {
 /// What the command finds, whatever the environment says.
 fn read<'l>(line: impl IntoIterator<Item = &'l str>) -> anyhow::Result<Validation> {
     let matches = Line::command().get_matches_from(line);
-    Line::from_arg_matches(&matches)?.validate.validate(Settings::read(&matches, [])?.compile_options())
+    Line::from_arg_matches(&matches)?.validate.validate(&Settings::read(&matches, [])?.compile_options())
 }
 
 fn validate(files: &[(&str, &str)], flags: &[&str]) -> Validation {
