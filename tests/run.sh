@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs everything that checks Ringfence, from a clean clone on a Debian-like machine with a Rust tool chain.
 #
-#   tests/run.sh           formatting, clippy, cargo-deny, and every test, those with a real Envoy and nginx included
+#   tests/run.sh           formatting, clippy, cargo-deny, and every test, those with real proxies and control planes included
 #   tests/run.sh --long    the same, with minutes of traffic instead of seconds wherever a test keeps traffic running
 #
 # What the tests need is installed once: Debian packages with apt-get (through sudo when not root), the rest below
@@ -22,6 +22,9 @@ case "${1-}" in
   -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "tests/run.sh: unknown argument \`$1\`: there is --long and nothing else" >&2; exit 2 ;;
 esac
+
+# shellcheck source=tests/install/go.sh
+. tests/install/go.sh
 
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
@@ -50,6 +53,7 @@ install_packages() {
   command -v curl >/dev/null || missing+=(curl)
   command -v promtool >/dev/null || missing+=(prometheus)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
+  command -v etcd >/dev/null || missing+=(etcd-server)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || { echo "missing: ${missing[*]}; there is no apt-get here, install what provides them" >&2; return 1; }
@@ -94,7 +98,7 @@ install_components() {
 }
 
 install_all() {
-  mkdir -p -- "$CACHE" && install_components && install_packages && install_envoy && install_cargo_deny
+  mkdir -p -- "$CACHE" && install_components && install_packages && install_envoy && install_cargo_deny && install_go_programs "$CACHE"
 }
 
 deny() {
