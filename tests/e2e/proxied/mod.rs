@@ -20,6 +20,7 @@ macro_rules! tests_of {
 }
 
 mod cases;
+mod control_planes;
 mod keys;
 mod metadata;
 mod pins;

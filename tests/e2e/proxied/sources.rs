@@ -18,6 +18,15 @@ async fn without_an_address_a_source_cannot_be_judged() {
     assert!(stand.application.seen().is_empty());
 }
 
+/// Stops Ringfence, and sees that nothing passes.
+pub async fn nothing_passes_without_ringfence(door: &Door, stand: Stand) {
+    let seen = stand.application.seen().len();
+    drop(stand.ringfence);
+    let ask = Ask::new("POST", "/watched").header("Host", HOST);
+    assert_eq!(ask.send(stand.proxy.address).await.status, door.relays.down);
+    assert_eq!(stand.application.seen().len(), seen);
+}
+
 /// What the examples say: without an answer from Ringfence nothing passes, and the client is asked to come again.
 mod a_ringfence_that_is_down_lets_nothing_by {
     use super::*;
@@ -26,11 +35,7 @@ mod a_ringfence_that_is_down_lets_nothing_by {
     for_each_door!(nothing_passes);
 
     async fn nothing_passes(door: &Door) {
-        let stand = Stand::start(door).await;
-        drop(stand.ringfence);
-        let ask = Ask::new("POST", "/watched").header("Host", HOST);
-        assert_eq!(ask.send(stand.proxy.address).await.status, door.relays.down);
-        assert!(stand.application.seen().is_empty());
+        nothing_passes_without_ringfence(door, Stand::start(door).await).await;
     }
 
     #[tokio::test]

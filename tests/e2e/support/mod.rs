@@ -4,6 +4,10 @@
 pub mod doors;
 pub mod grpc;
 pub mod http;
+#[cfg(feature = "real-proxies")]
+pub mod kubernetes;
+#[cfg(feature = "real-proxies")]
+pub mod network;
 pub mod policies;
 pub mod process;
 pub mod ringfence;

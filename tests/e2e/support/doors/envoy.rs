@@ -93,13 +93,14 @@ async fn start(mut config: String, setting: Setting<'_>, endpoint_of: fn(&str, &
 }
 
 /// The Envoy that tests/run.sh installed, with what lets several run side by side.
-fn command() -> Command {
+pub(super) fn command() -> Command {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let envoy = env::var_os("RINGFENCE_TEST_ENVOY").map(PathBuf::from);
     let mut command = Command::new(envoy.expect("RINGFENCE_TEST_ENVOY names Envoy's binary: tests/run.sh installs it and sets it"));
     // Base ids are shared by all Envoys of a machine.
     let base_id = std::process::id() % 20_000_000 * 100 + STARTED.fetch_add(1, Ordering::Relaxed) % 100;
     command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "--base-id", &base_id.to_string()]);
+    command.args(["--file-flush-interval-msec", "100"]);
     command
 }
 

@@ -3,7 +3,10 @@
 //! One file for each proxy; what the tests must know about it is data ([`Door`]), so that one driver serves all. A new door is a file, and a line
 //! in `with_doors`.
 
+mod contour;
 mod envoy;
+mod envoy_gateway;
+mod istio;
 mod nginx;
 
 use std::{
@@ -21,10 +24,15 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 pub use self::{
+    contour::CONTOUR,
     envoy::{GRPC as ENVOY_GRPC, GRPC_MAP as ENVOY_GRPC_MAP, HTTP as ENVOY_HTTP},
+    envoy_gateway::ENVOY_GATEWAY,
+    istio::{GRPC as ISTIO_GRPC, HTTP as ISTIO_HTTP},
     nginx::NGINX,
 };
 use super::{
+    http::Ask,
+    policies::HOST,
     process::{Output, Process},
     wait_for,
 };
@@ -51,11 +59,16 @@ macro_rules! list {
 }
 with_doors!(list);
 
+/// The doors with a control plane of their own, each of which takes seconds to start: `proxied/control_planes.rs` sends everything through one.
+pub const WITH_CONTROL_PLANE: &[&Door] = &[&CONTOUR, &ENVOY_GATEWAY, &ISTIO_GRPC, &ISTIO_HTTP];
+
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The application answers it.
     Allowed,
+    /// The application answers it as a request for this path, which is what Ringfence has judged; the API key is the whole query.
+    AllowedAs(&'static str),
     /// The application answers it, and it is counted that it would have been refused.
     Shadowed(Reason),
     /// Ringfence refuses it, or cannot decide.
@@ -169,6 +182,13 @@ impl Proxy {
         Self { address, process, _belongings: belongings }
     }
 
+    /// The same once its control plane has told it all: whatever comes for a guarded path is refused by Ringfence.
+    async fn guarding(self) -> Self {
+        let ask = Ask::new("POST", "/api/callbacks").header("Host", HOST);
+        wait_for("the proxy to ask Ringfence", async || (ask.send(self.address).await.status == 401).then_some(())).await;
+        self
+    }
+
     /// What it has written so far.
     pub fn output(&self) -> &Output {
         self.process.output()
@@ -183,6 +203,16 @@ fn example(file: &str, edits: &[(&str, &str)]) -> String {
         edit(&mut config, from, to);
     }
     config
+}
+
+/// The files of an example with `edits`, each of which must apply to one of them.
+fn examples<const N: usize>(files: [&str; N], edits: &[(&str, &str)]) -> [String; N] {
+    let mut configs = files.map(|file| example(file, &[]));
+    for (from, to) in edits {
+        let config = configs.iter_mut().find(|config| config.contains(from)).unwrap_or_else(|| panic!("none of {files:?} says `{from}`"));
+        edit(config, from, to);
+    }
+    configs
 }
 
 /// Replaces the only `from` in `config`.

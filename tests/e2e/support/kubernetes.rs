@@ -1,0 +1,168 @@
+//! A real API server: etcd and kube-apiserver as processes of their own, with RBAC on, and kubectl to speak to it.
+//!
+//! No kubelet and no controllers: what they would do (endpoints of Services, for one) the tests do.
+
+use std::{
+    env, fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rcgen::KeyPair;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::{
+    network::{Relay, own_address},
+    process::Process,
+    wait_for,
+};
+
+/// Who may do everything.
+const ADMIN_TOKEN: &str = "admin-token";
+
+/// A running API server.
+pub struct Kubernetes {
+    address: SocketAddr,
+    api_server: Process,
+    _etcd: Process,
+    relays: Vec<Relay>,
+    folder: TempDir,
+}
+
+impl Kubernetes {
+    /// Starts it and waits until it is ready.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (ip, path) = (own_address(), folder.path().to_owned());
+        let etcd = start_etcd(ip, &path);
+        wait_for("etcd to listen", async || TcpStream::connect((ip, 2379)).await.ok().map(drop)).await;
+        let api_server = start_api_server(ip, &path);
+        let mut kubernetes = Self { address: (ip, 6443).into(), api_server, _etcd: etcd, relays: Vec::new(), folder };
+        kubernetes.write_kubeconfig("admin", ADMIN_TOKEN);
+        wait_for("the API server to listen", async || {
+            kubernetes.api_server.must_run();
+            TcpStream::connect(kubernetes.address).await.ok().map(drop)
+        })
+        .await;
+        wait_for("the API server to be ready", async || {
+            kubernetes.api_server.must_run();
+            kubernetes.kubectl(&["get", "--raw", "/readyz"], "").await.ok().map(drop)
+        })
+        .await;
+        kubernetes
+    }
+
+    /// The configuration of a client that may do everything.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("admin.kubeconfig")
+    }
+
+    /// The configuration of a client that shows `token`: of a ServiceAccount, from `kubectl create token`.
+    pub fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+        let file = self.folder.path().join(format!("{name}.kubeconfig"));
+        let authority = self.folder.path().join("certificates/apiserver.crt");
+        let config = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\ncontexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n\
+             users: [{{name: test, user: {{token: {token}}}}}]\nclusters:\n  - name: test\n    cluster:\n      server: https://{}\n      \
+             tls-server-name: kubernetes.default.svc\n      certificate-authority: {}\n",
+            self.address,
+            authority.display()
+        );
+        fs::write(&file, config).unwrap();
+        file
+    }
+
+    /// Runs kubectl as the one who may do everything, with `input`: what it says, or what it complains about.
+    pub async fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let file = self.folder.path().join("input");
+        fs::write(&file, input).unwrap();
+        let mut command = Command::new(program("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).stdin(Stdio::from(fs::File::open(file).unwrap()));
+        // Apart, since the issuer and the application live in the test's own thread.
+        let output = tokio::task::spawn_blocking(move || command.env("HOME", "/nonexistent").output().unwrap()).await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// Applies these documents, strictly.
+    pub async fn apply(&self, yaml: &str) {
+        let applied = self.kubectl(&["apply", "--server-side", "--validate=strict", "-f", "-"], yaml).await;
+        applied.unwrap_or_else(|problem| panic!("{problem}\n{yaml}"));
+    }
+
+    /// Applies CustomResourceDefinitions and waits until they are served.
+    pub async fn apply_definitions(&self, file: &Path) {
+        let yaml = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self.apply(&yaml).await;
+        let established = ["wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinitions", "--all"];
+        self.kubectl(&established, "").await.unwrap();
+    }
+
+    /// Says that the Service's port of this name is served by `targets`, as a controller would of pods.
+    pub async fn serve(&mut self, namespace: &str, service: &str, port: &str, targets: &[SocketAddr]) {
+        // Endpoints may not lie on the loopback interface, and what the tests start listens nowhere else.
+        let host = host_address();
+        for (number, target) in targets.iter().enumerate() {
+            let relay = Relay::start((host, 0).into(), *target).await;
+            self.apply(&format!(
+                "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
+                 metadata: {{name: {service}-{port}-{number}, namespace: {namespace}, labels: {{kubernetes.io/service-name: {service}}}}}\n\
+                 ports: [{{name: {port}, port: {}}}]\nendpoints: [{{addresses: [\"{host}\"], conditions: {{ready: true}}}}]\n",
+                relay.address.port()
+            ))
+            .await;
+            self.relays.push(relay);
+        }
+    }
+}
+
+fn start_etcd(ip: Ipv4Addr, folder: &Path) -> Process {
+    let (clients, peers) = (format!("http://{ip}:2379"), format!("http://{ip}:2380"));
+    let mut command = Command::new("etcd");
+    command.arg("--data-dir").arg(folder.join("etcd")).args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+    command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+    command.args(["--initial-cluster", &format!("default={peers}"), "--logger", "zap", "--log-level", "error"]);
+    Process::start("etcd", &mut command)
+}
+
+fn start_api_server(ip: Ipv4Addr, folder: &Path) -> Process {
+    let (key, public_key, tokens) = (folder.join("service-accounts.pem"), folder.join("service-accounts.pub"), folder.join("tokens.csv"));
+    let pair = KeyPair::generate().unwrap();
+    fs::write(&key, pair.serialize_pem()).unwrap();
+    fs::write(&public_key, pair.public_key_pem()).unwrap();
+    fs::write(&tokens, format!("{ADMIN_TOKEN},admin,admin,system:masters\n")).unwrap();
+    let mut command = Command::new(program("kube-apiserver"));
+    command.arg(format!("--etcd-servers=http://{ip}:2379")).arg(format!("--bind-address={ip}")).arg("--secure-port=6443");
+    command.arg("--cert-dir").arg(folder.join("certificates")).arg("--token-auth-file").arg(&tokens);
+    command.arg("--service-account-key-file").arg(&public_key).arg("--service-account-signing-key-file").arg(&key);
+    command.args(["--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16"]);
+    // Nobody makes the ServiceAccounts that pods would need.
+    command.args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--v=0"]);
+    Process::start("kube-apiserver", &mut command)
+}
+
+/// An address of this machine that is not its loopback interface's.
+fn host_address() -> Ipv4Addr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // Sends nothing: it only chooses the interface.
+    let chosen = socket.connect("198.51.100.1:9").and_then(|()| socket.local_addr());
+    match chosen.map(|address| address.ip()) {
+        Ok(IpAddr::V4(ip)) if !ip.is_loopback() => ip,
+        other => panic!("this machine needs an IPv4 address besides 127.0.0.1, and a default route: {other:?}"),
+    }
+}
+
+/// A program of Kubernetes that tests/run.sh installed.
+fn program(name: &str) -> PathBuf {
+    installed("KUBERNETES").join("bin").join(name)
+}
+
+/// The folder of what tests/run.sh installed under this name.
+pub fn installed(name: &str) -> PathBuf {
+    let variable = format!("RINGFENCE_TEST_{name}");
+    env::var_os(&variable)
+        .map(PathBuf::from)
+        .unwrap_or_else(|| panic!("{variable} names what tests/run.sh installs below ~/.cache/ringfence-tests, and sets"))
+}
