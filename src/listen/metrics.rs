@@ -2,7 +2,7 @@
 //!
 //! Must not know: checks.
 
-use std::{convert::Infallible, fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -13,12 +13,7 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Encoder, Registry, TextEncoder};
-use tokio::{
-    net::TcpStream,
-    select,
-    sync::{Semaphore, watch},
-    time::sleep,
-};
+use tokio::{net::TcpStream, select, sync::watch, task::AbortHandle, time::sleep};
 
 use crate::ready::Readiness;
 
@@ -28,7 +23,7 @@ use super::{
     socket::Socket,
 };
 
-/// Connections at a time; more wait.
+/// Connections at a time; for one more the oldest is closed, so that idle ones keep nobody from looking.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a peer may take to send its next request.
 const NEXT_REQUEST: Duration = Duration::from_secs(60);
@@ -73,18 +68,19 @@ impl MetricsListener {
 }
 
 async fn accept(listener: tokio::net::TcpListener, health: Arc<Health>, mut phases: watch::Receiver<Phase>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         select! {
             () = reached(&mut phases, Phase::Closed) => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let health = Arc::clone(&health);
-                    tokio::spawn(async move {
-                        let _place = place;
-                        serve(stream, health).await;
-                    });
+                    open.retain(|connection| !connection.is_finished());
+                    if open.len() >= MAX_CONNECTIONS
+                        && let Some(oldest) = open.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    open.push_back(tokio::spawn(serve(stream, Arc::clone(&health))).abort_handle());
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a connection for metrics");

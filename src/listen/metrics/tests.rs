@@ -77,3 +77,14 @@ async fn a_leaving_process_is_not_ready_and_is_still_seen() {
     leaving.await.unwrap();
     eventually("closed", async || TcpStream::connect(address).await.is_err()).await;
 }
+
+#[tokio::test]
+async fn idle_connections_keep_nobody_from_looking() {
+    let (_server, address) = serve(&Readiness::default());
+    let mut idle = Vec::new();
+    for _ in 0..2 * MAX_CONNECTIONS {
+        idle.push(TcpStream::connect(address).await.unwrap());
+    }
+    let looked = tokio::time::timeout(NEXT_REQUEST / 4, get(address, "/livez")).await;
+    assert_eq!(looked.unwrap(), (200, "ok\n".to_owned()));
+}
