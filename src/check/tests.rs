@@ -8,8 +8,8 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ringfence_core::decide::{
-    Algorithm, AlgorithmSet, Audience, Audiences, Body, FetchedKeys, Headers, HostPattern, KeySet, KeySource, Match, MethodRule, Mode, Policy,
-    PolicyId, PolicyKind, PolicySetParts, ReuseMode, Rules, Sender, SenderChecks, TokenRule, VerifyingKey,
+    Algorithm, AlgorithmSet, Audience, Audiences, Body, FetchedKeys, Headers, HostPattern, Issuers, KeySet, KeySource, Match, MethodRule, Mode,
+    Policy, PolicyId, PolicyKind, PolicySetParts, ReuseMode, Rules, Sender, SenderChecks, TokenRule, VerifyingKey,
 };
 
 use super::*;
@@ -55,7 +55,7 @@ impl Issuer {
 
     fn policies(&self, reuse: ReuseMode) -> PolicySet {
         let rule = TokenRule {
-            issuer: "iss".into(),
+            issuers: Issuers::one("iss".into()),
             audiences: Audiences::new([Audience { value: "me".into(), name: None }]),
             keys: KeySource::Fetched(Arc::clone(&self.id)),
             algorithms: AlgorithmSet::new([Algorithm::ES256]),

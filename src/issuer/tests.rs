@@ -7,9 +7,9 @@ use std::{
 
 use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use ringfence_core::decide::{
-    Algorithm, AlgorithmSet, Audience, Audiences, Body, Decided, FetchedKeys, Forward, Headers, HostPattern, KeyRing, KeySetId, KeySource, Match,
-    MethodRule, Mode, NoTrace, Now, Policy, PolicyId, PolicyKind, PolicySet, PolicySetParts, RawRequest, Reason, Request, ReuseMode, Rules, Sender,
-    SenderChecks, TokenRule, Verdict, Wire, decide, read_key_set,
+    Algorithm, AlgorithmSet, Audience, Audiences, Body, Decided, FetchedKeys, Forward, Headers, HostPattern, Issuers, KeyRing, KeySetId, KeySource,
+    Match, MethodRule, Mode, NoTrace, Now, Policy, PolicyId, PolicyKind, PolicySet, PolicySetParts, RawRequest, Reason, Request, ReuseMode, Rules,
+    Sender, SenderChecks, TokenRule, Verdict, Wire, decide, read_key_set,
 };
 
 use super::*;
@@ -50,7 +50,7 @@ fn claims(issuer: &Issuer, token: &str) -> Value {
 fn verdict(issuer: &Issuer, token: &str) -> Verdict {
     let id = Arc::new(KeySetId::Discovery { issuer: issuer.issuer().into(), url: issuer.discovery_url().into() });
     let rule = TokenRule {
-        issuer: issuer.issuer().into(),
+        issuers: Issuers::one(issuer.issuer().into()),
         audiences: Audiences::new([Audience { value: AUDIENCE.into(), name: None }]),
         keys: KeySource::Fetched(Arc::clone(&id)),
         algorithms: AlgorithmSet::new([Algorithm::RS256]),

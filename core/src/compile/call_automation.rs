@@ -4,16 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     api::{
-        self, CallAutomation, Duration, TokenReuse, Transport,
-        bounds::{ALL_AUDIENCES, AUDIENCE_MAPS, AUDIENCES, TEXT_LENGTH},
+        AudiencesFrom, CallAutomation, Duration, JwksFrom, Transport,
+        bounds::{ALL_AUDIENCES, AUDIENCE_MAPS, TEXT_LENGTH},
     },
-    decide::{Algorithm, AlgorithmSet, Audience, Audiences, KeySetId, KeySource, ReuseMode, TokenRule, parse_guid, reuse_scope},
+    decide::{Algorithm, AlgorithmSet, Audience, Audiences, Issuers, KeySetId, KeySource, TokenRule, parse_guid, reuse_scope},
 };
 
 use super::{
     context::Context,
     findings::{Field, Findings, reasons, shown},
-    url,
+    token::{self, Limits, WrittenLimits},
 };
 
 /// `iss` of every ACS Call Automation token, whoever's resource it is.
@@ -21,8 +21,6 @@ pub const ACS_ISSUER: &str = "https://acscallautomation.communication.azure.com"
 /// Where ACS publishes its OpenID configuration: not where the standard would have it.
 pub const ACS_OPENID_CONFIGURATION: &str = "https://acscallautomation.communication.azure.com/calling/.well-known/acsopenidconfiguration";
 
-const DEFAULT_SKEW: Duration = Duration::from_secs(30);
-const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
 const WEBHOOK_LIFETIME: Duration = Duration::from_secs(5 * 60);
 const WEBSOCKET_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -52,68 +50,41 @@ pub(super) fn compile_call_automation(
         token_reuse,
     } = spec;
     let mark = findings.mark();
-    let audiences = compile_audiences(audiences.as_deref(), audiences_from.as_deref(), namespace, at, context, findings);
-    let issuer = compile_issuer(issuer.as_deref(), at, findings);
+    let audiences = compile_all_audiences(audiences.as_deref(), audiences_from.as_deref(), namespace, at, context, findings);
+    let issuer = issuer.as_deref().unwrap_or(ACS_ISSUER);
+    token::judge_issuer(issuer, &at.key("issuer"), findings);
     if issuer != ACS_ISSUER && open_id_configuration.is_none() && jwks.is_none() {
         findings.invalid(at, "ACS's keys are of ACS's issuer; with another `issuer`, name its `openIdConfiguration` or `jwks`, too");
     }
     let keys = compile_keys(issuer, open_id_configuration.as_deref(), jwks.as_ref(), namespace, at, context, findings);
-    let clock_skew = clock_skew.unwrap_or(DEFAULT_SKEW);
-    if clock_skew > MAX_SKEW {
-        findings.invalid(&at.key("clockSkew"), format!("`{clock_skew}` is too long: at most {MAX_SKEW}; better set the clock"));
-    }
-    let max_lifetime = max_lifetime.unwrap_or(match transport.unwrap_or_default() {
+    let cap = match transport.unwrap_or_default() {
         Transport::Webhook => WEBHOOK_LIFETIME,
         Transport::WebSocket => WEBSOCKET_LIFETIME,
-    });
-    if max_lifetime == Duration::default() {
-        findings.invalid(&at.key("maxLifetime"), "no token lives for `0s`; leave the field out for the transport's own cap");
-    }
-    let reuse = compile_reuse(token_reuse.unwrap_or_default(), at, context, findings);
+    };
+    let written =
+        WrittenLimits { clock_skew: *clock_skew, max_lifetime: *max_lifetime, require_issued_at: *require_issued_at, token_reuse: *token_reuse };
+    let Limits { clock_skew_ms, max_lifetime_ms, require_issued_at, reuse } = token::compile_limits(written, Some(cap), at, context, findings);
     let keys = keys?;
     if findings.has_errors_since(mark) {
         return None;
     }
     Some(TokenRule {
-        issuer: context.share_text(issuer),
+        issuers: Issuers::one(context.share_text(issuer)),
         audiences,
         reuse_scope: reuse_scope(policy_uid, keys.id()),
         keys,
         algorithms: AlgorithmSet::new([Algorithm::RS256]),
-        clock_skew_ms: i64::try_from(clock_skew.as_millis()).unwrap_or(i64::MAX),
-        max_lifetime_ms: Some(i64::try_from(max_lifetime.as_millis()).unwrap_or(i64::MAX)),
-        require_issued_at: require_issued_at.unwrap_or_default(),
+        clock_skew_ms,
+        max_lifetime_ms,
+        require_issued_at,
         reuse,
     })
-}
-
-fn compile_reuse(reuse: TokenReuse, at: &Field<'_>, context: &Context<'_>, findings: &mut Findings<'_>) -> ReuseMode {
-    match reuse {
-        TokenReuse::Allow => ReuseMode::Allow,
-        TokenReuse::Observe => ReuseMode::Observe,
-        TokenReuse::Deny => {
-            if context.options.reuse_per_replica {
-                let message = "each replica remembers its own tokens, so that one is good once at each of them; use `--reuse-store redis://...`";
-                findings.warning(&at.key("tokenReuse"), reasons::REUSE_PER_REPLICA, message);
-            }
-            ReuseMode::Deny
-        }
-    }
-}
-
-fn compile_issuer<'s>(issuer: Option<&'s str>, at: &Field<'_>, findings: &mut Findings<'_>) -> &'s str {
-    let issuer = issuer.unwrap_or(ACS_ISSUER);
-    if issuer.is_empty() || issuer.len() > TEXT_LENGTH || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
-        findings
-            .invalid(&at.key("issuer"), format!("an issuer is 1 to {TEXT_LENGTH} printable ASCII characters without blanks, compared byte for byte"));
-    }
-    issuer
 }
 
 fn compile_keys(
     issuer: &str,
     open_id_configuration: Option<&str>,
-    jwks: Option<&api::JwksFrom>,
+    jwks: Option<&JwksFrom>,
     namespace: &str,
     at: &Field<'_>,
     context: &mut Context<'_>,
@@ -125,34 +96,16 @@ fn compile_keys(
             None
         }
         (url, None) => {
-            let url = url.unwrap_or(ACS_OPENID_CONFIGURATION);
-            judge_url(url, &at.key("openIdConfiguration"), context, findings)?;
-            Some(KeySource::Fetched(context.share_key_set(KeySetId::Discovery { issuer: issuer.into(), url: url.into() })))
+            let id = KeySetId::Discovery { issuer: issuer.into(), url: url.unwrap_or(ACS_OPENID_CONFIGURATION).into() };
+            token::fetched_keys(id, &at.key("openIdConfiguration"), context, findings)
         }
-        (None, Some(api::JwksFrom { config_map_ref: api::ConfigMapKey { name, key } })) => {
-            let keys = context.references.key_set(namespace, name, key, &at.key("jwks").key("configMapRef"), findings)?;
-            let id = KeySetId::ConfigMap { issuer: issuer.into(), namespace: namespace.into(), name: name.as_str().into(), key: key.as_str().into() };
-            Some(KeySource::Given(context.share_key_set(id), keys))
-        }
+        (None, Some(jwks)) => token::given_keys(issuer, jwks, namespace, &at.key("jwks"), context, findings),
     }
 }
 
-/// Whether keys may be fetched from `url`; an error is in the findings.
-fn judge_url(url: &str, at: &Field<'_>, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<()> {
-    match url::origin(url, context.options.insecure_http_issuers) {
-        Err(why) => findings.invalid(at, format!("`{}`: {why}", shown(url))),
-        Ok(origin) if !context.allows_origin(&origin) => {
-            let message = format!("keys may not be fetched from `{origin}`; the operator allows it with `--issuer-origins`");
-            findings.error(at, reasons::ISSUER_NOT_ALLOWED, message);
-        }
-        Ok(_) => return Some(()),
-    }
-    None
-}
-
-fn compile_audiences(
+fn compile_all_audiences(
     inline: Option<&[String]>,
-    maps: Option<&[api::AudiencesFrom]>,
+    maps: Option<&[AudiencesFrom]>,
     namespace: &str,
     at: &Field<'_>,
     context: &mut Context<'_>,
@@ -176,15 +129,8 @@ fn compile_audiences(
             audiences.extend(read_audience_map(&values, &at_map, findings));
         }
     }
-    let (inline, at_inline) = (inline.unwrap_or_default(), at.key("audiences"));
-    if inline.len() > AUDIENCES {
-        findings.invalid(&at_inline, format!("{} audiences; at most {AUDIENCES} are read here; `audiencesFrom` takes more", inline.len()));
-    }
-    for (index, audience) in inline.iter().take(AUDIENCES).enumerate() {
-        if judge_audience(audience, &at_inline.index(index), findings) {
-            audiences.push(Audience { value: context.share_text(audience), name: None });
-        }
-    }
+    let (at_inline, more) = (at.key("audiences"), "; `audiencesFrom` takes more");
+    audiences.extend(token::compile_audiences(inline.unwrap_or_default(), (&at_inline, more), judge_audience, context, findings));
     if audiences.len() > ALL_AUDIENCES {
         findings.invalid(at, format!("{} audiences; at most {ALL_AUDIENCES} are read", audiences.len()));
     }
@@ -202,8 +148,7 @@ fn judge_audience(text: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> bo
         findings.invalid(at, message);
         return false;
     }
-    if text.is_empty() || text.len() > TEXT_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        findings.invalid(at, format!("an audience is 1 to {TEXT_LENGTH} printable ASCII characters without blanks"));
+    if !token::judge_audience(text, at, findings) {
         return false;
     }
     if parse_guid(text).is_none() {

@@ -20,6 +20,7 @@ mod section;
 mod senders;
 mod sources;
 mod spec;
+mod token;
 mod url;
 
 use std::{

@@ -11,7 +11,7 @@ use super::{Audience, Now, Reason, TokenRule, token::Claims};
 pub(super) fn measure<'p>(claims: &Claims, rule: &'p TokenRule, now: Now) -> Result<&'p Audience, Reason> {
     match &claims.issuer {
         None => return Err(Reason::ClaimMissing),
-        Some(issuer) if **issuer != *rule.issuer => return Err(Reason::IssuerMismatch),
+        Some(issuer) if !rule.issuers.contains(issuer) => return Err(Reason::IssuerMismatch),
         Some(_) => {}
     }
     if claims.audiences.is_empty() {
@@ -56,14 +56,14 @@ mod tests {
     use std::{collections::HashMap, sync::Arc};
 
     use super::*;
-    use crate::decide::{AlgorithmSet, Audiences, KeySet, KeySetId, KeySource, ReuseMode};
+    use crate::decide::{AlgorithmSet, Audiences, Issuers, KeySet, KeySetId, KeySource, ReuseMode};
 
     const NOW: i64 = 1_800_000_000_000;
 
     fn rule() -> TokenRule {
         let id = KeySetId::Jwks { issuer: "iss".into(), url: "https://iss/keys".into() };
         TokenRule {
-            issuer: "iss".into(),
+            issuers: Issuers::one("iss".into()),
             audiences: Audiences::new([Audience { value: "7F0C2C2E-6d1f-4f0a-9b7e-2f6b8f0d5a11".into(), name: None }]),
             keys: KeySource::Given(Arc::new(id), Arc::new(KeySet::new(HashMap::new()))),
             algorithms: AlgorithmSet::default(),

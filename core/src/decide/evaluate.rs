@@ -251,7 +251,7 @@ impl<'c, T: Trace> Check<'c, T> {
     fn refuse(mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: Evidence<'_>) -> Decided {
         let issuer = evidence.token().and_then(|token| token.claims.issuer.as_deref());
         for refusal in &mut refusals {
-            refusal.issuer_matches = issuer.is_some() && issuer_of(refusal.sender) == issuer;
+            refusal.issuer_matches = issuer.is_some_and(|issuer| takes_issuer(refusal.sender, issuer));
         }
         let wanted = refusals.iter_mut().find_map(|refusal| refusal.unmet.wanted_key.take());
         // FAIL-CLOSED: a policy without any sender on the path was refused before; if not, it is a fault of ours.
@@ -384,8 +384,8 @@ fn pick_refusal<'r, 'p>(refusals: &'r [Refusal<'p>]) -> Option<&'r Refusal<'p>> 
     })
 }
 
-fn issuer_of(sender: &Sender) -> Option<&str> {
-    sender.checks.as_ref().ok()?.token.as_ref().map(|rule| &*rule.issuer)
+fn takes_issuer(sender: &Sender, issuer: &str) -> bool {
+    sender.checks.as_ref().is_ok_and(|checks| checks.token.as_ref().is_some_and(|rule| rule.issuers.contains(issuer)))
 }
 
 fn reuse_of(checks: &SenderChecks) -> ReuseMode {

@@ -42,13 +42,13 @@ impl fmt::Display for TokenNote<'_> {
         match self.reason {
             None => write!(
                 f,
-                "signed by key `{}` of `{}`, {}",
+                "signed by key `{}` of {}, {}",
                 token.kid.escape_debug(),
-                rule.issuer,
+                rule.issuers,
                 Age { at_ms: claims.expires_ms, now: *now, verb: Verb::EXPIRE }
             ),
             Some(Reason::AlgorithmRefused) => write!(f, "alg is {}, which this sender or this key does not take", token.signed.algorithm.name()),
-            Some(Reason::IssuerMismatch) => write!(f, "iss is {}, the sender takes `{}`", text(&claims.issuer), rule.issuer),
+            Some(Reason::IssuerMismatch) => write!(f, "iss is {}, the sender takes {}", text(&claims.issuer), rule.issuers),
             Some(Reason::AudienceMismatch) => {
                 write!(f, "aud is {}, which is none of the sender's {}", text(&claims.audiences.first().cloned()), rule.audiences.len())
             }

@@ -263,8 +263,8 @@ pub enum ReuseMode {
 /// What a token sender demands of its token.
 #[derive(Clone, Debug)]
 pub struct TokenRule {
-    /// `iss`, byte for byte.
-    pub issuer: Arc<str>,
+    /// `iss`: one of these.
+    pub issuers: Issuers,
     /// `aud`: one of these.
     pub audiences: Audiences,
     /// Whose keys.
@@ -281,6 +281,41 @@ pub struct TokenRule {
     pub reuse: ReuseMode,
     /// What its tokens are remembered under: [`reuse_scope`] of the policy and the key set.
     pub reuse_scope: [u8; 32],
+}
+
+/// Who may have issued a token, compared byte for byte: one issuer, or one under two names (Entra's, by version of the token).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuers {
+    first: Arc<str>,
+    second: Option<Arc<str>>,
+}
+
+impl Issuers {
+    /// This one.
+    #[must_use]
+    pub const fn one(issuer: Arc<str>) -> Self {
+        Self { first: issuer, second: None }
+    }
+
+    /// Either of these.
+    #[must_use]
+    pub const fn either(first: Arc<str>, second: Arc<str>) -> Self {
+        Self { first, second: Some(second) }
+    }
+
+    /// Whether `issuer`, from a token, is one of them.
+    #[must_use]
+    pub fn contains(&self, issuer: &str) -> bool {
+        *self.first == *issuer || self.second.as_ref().is_some_and(|second| **second == *issuer)
+    }
+}
+
+/// For people: in backticks.
+impl fmt::Display for Issuers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.first)?;
+        self.second.iter().try_for_each(|second| write!(f, " or `{second}`"))
+    }
 }
 
 /// SHA-256 over a policy's uid and a key set, each field with its length before it: one token counts once per policy and key set.

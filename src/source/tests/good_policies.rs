@@ -1,6 +1,6 @@
 use ringfence_core::{
     compile::{ACS_ISSUER, ACS_OPENID_CONFIGURATION},
-    decide::{ApiKeyCarrier, HostPattern, KeySource, MethodRule, Mode, OnMismatch, PathPattern, ReuseMode},
+    decide::{ApiKeyCarrier, HostPattern, Issuers, KeySource, MethodRule, Mode, OnMismatch, PathPattern, ReuseMode},
 };
 
 use super::*;
@@ -27,8 +27,8 @@ fn the_built_in_issuer_and_caps_are_acs_own() {
     let compiled = compile(&[("a.yaml", &policy()), ("b.yaml", SECRET)], &Options::default());
     let webhook = checks(holder(&compiled), "callbacks").token.as_ref().unwrap();
     let socket = checks(holder(&compiled), "media").token.as_ref().unwrap();
-    assert_eq!(&*webhook.issuer, "https://acscallautomation.communication.azure.com");
-    assert_eq!((ACS_ISSUER, webhook.keys.id().issuer()), (&*webhook.issuer, &*webhook.issuer));
+    assert_eq!(webhook.issuers, Issuers::one("https://acscallautomation.communication.azure.com".into()));
+    assert_eq!((webhook.issuers.to_string(), webhook.keys.id().issuer()), (format!("`{ACS_ISSUER}`"), ACS_ISSUER));
     assert_eq!(webhook.keys.id().to_string(), ACS_OPENID_CONFIGURATION);
     assert!(ACS_OPENID_CONFIGURATION.ends_with("/calling/.well-known/acsopenidconfiguration"));
     assert_eq!((webhook.clock_skew_ms, webhook.max_lifetime_ms), (60_000, Some(300_000)));
@@ -99,7 +99,10 @@ fn an_issuer_of_ones_own_is_taken_verbatim() {
     let compiled = compile(&[("a.yaml", &own), ("b.yaml", SECRET)], &options);
     assert_eq!(said(&compiled), Vec::<String>::new());
     let token = checks(holder(&compiled), "callbacks").token.as_ref().unwrap();
-    assert_eq!((&*token.issuer, token.keys.id().to_string().as_str()), ("http://127.0.0.1:9/issuer/", "http://127.0.0.1:9/calling/x?y=1"));
+    assert_eq!(
+        (token.issuers.to_string().as_str(), token.keys.id().to_string().as_str()),
+        ("`http://127.0.0.1:9/issuer/`", "http://127.0.0.1:9/calling/x?y=1")
+    );
     assert_eq!(token.max_lifetime_ms, Some(600_000));
     assert_eq!(compiled.key_sets.len(), 2);
     let refused = said(&compile(&[("a.yaml", &own), ("b.yaml", SECRET)], &Options::default()));

@@ -36,7 +36,7 @@ fn token_rule(issuer: &str, audience: &str, is_fetched: bool) -> TokenRule {
     let id = Arc::new(KeySetId::Jwks { issuer: issuer.into(), url: "https://keys".into() });
     let keys = if is_fetched { KeySource::Fetched(id) } else { KeySource::Given(id, Arc::new(KeySet::new(HashMap::new()))) };
     TokenRule {
-        issuer: issuer.into(),
+        issuers: Issuers::one(issuer.into()),
         audiences: Audiences::new([Audience { value: audience.into(), name: None }]),
         keys,
         algorithms: AlgorithmSet::new([Algorithm::RS256]),
