@@ -201,6 +201,7 @@ fn reason(decided: &Decided) -> &'static str {
         Decided::Final(verdict) => verdict.reason_label(),
         Decided::NeedsKey(wanted) => wanted.otherwise.reason_label(),
         Decided::NeedsReuse(_) => "allowed",
+        Decided::NeedsTurn(_) => "handshake",
     }
 }
 

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{
     fmt,
@@ -21,9 +22,11 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use ringfence_core::decide::{
-    self, Decided, KeyRing, KeySetId, NoTrace, PendingAllow, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Verdict, WantedKey, Wire,
+    self, Decided, KeyRing, KeySetId, NoTrace, PendingAllow, PendingAnswer, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Verdict, WantedKey,
+    Wire,
 };
 
+use self::turns::Turns;
 use crate::{
     clock::Clock,
     keys::KeyKeeper,
@@ -82,6 +85,8 @@ pub struct Checker {
     max_in_flight: usize,
     /// Checks that wait for keys.
     waiting: AtomicUsize,
+    /// Answers at the edge.
+    turns: Turns,
 }
 
 impl fmt::Debug for Checker {
@@ -96,7 +101,13 @@ impl Checker {
     pub fn new(parts: CheckerParts) -> Self {
         let CheckerParts { policies, keys, reuse, clock, telemetry, max_in_flight } = parts;
         let in_flight = telemetry.metrics().in_flight();
-        Self { policies, keys, reuse, clock, telemetry, in_flight, max_in_flight, waiting: AtomicUsize::new(0) }
+        Self { policies, keys, reuse, clock, telemetry, in_flight, max_in_flight, waiting: AtomicUsize::new(0), turns: Turns::default() }
+    }
+
+    /// The same, answering at the edge as often as it is asked: where nobody floods.
+    #[must_use]
+    pub fn answering_without_bound(self) -> Self {
+        Self { turns: Turns::without_bound(), ..self }
     }
 
     /// Decides one request, within `deadline` if the caller set one. Never fails: every fault is a denial that is "cannot decide".
@@ -144,6 +155,7 @@ impl Checker {
         match decided {
             Decided::Final(verdict) => verdict,
             Decided::NeedsReuse(pending) => self.commit(pending).await,
+            Decided::NeedsTurn(pending) => self.take_turn(pending),
             Decided::NeedsKey(wanted) => self.answer_with_key(&request, wanted, deadline).await,
         }
     }
@@ -163,6 +175,7 @@ impl Checker {
         match decided {
             Decided::Final(verdict) => verdict,
             Decided::NeedsReuse(pending) => self.commit(pending).await,
+            Decided::NeedsTurn(pending) => self.take_turn(pending),
             Decided::NeedsKey(wanted) => wanted.otherwise,
         }
     }
@@ -178,6 +191,11 @@ impl Checker {
             ReuseAnswer::First | ReuseAnswer::Reused => {}
         }
         pending.resolve(answer)
+    }
+
+    fn take_turn(&self, pending: PendingAnswer) -> Verdict {
+        let has_turn = self.turns.take(pending.policy(), Instant::now());
+        pending.resolve(has_turn)
     }
 }
 

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::cases::{CaseRequest, Outcome};
+use crate::cases::{CaseRequest, EdgeAnswer, Outcome};
 
 /// The method that Envoy calls.
 pub const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -127,7 +127,8 @@ pub fn check_request(request: &CaseRequest, lines: &[(String, String)], raw_head
         ..HttpRequest::default()
     };
     let pseudo = [(":authority", request.authority()), (":method", request.method_name()), (":path", request.target())];
-    let all = pseudo.into_iter().chain(lines.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let partial = request.body_text().map(|_| ("x-envoy-auth-partial-body", if request.is_partial() { "true" } else { "false" }));
+    let all = pseudo.into_iter().chain(partial).chain(lines.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     if raw_headers {
         let header =
             |(name, value): (&str, &str)| HeaderValue { key: name.to_owned(), raw_value: value.as_bytes().to_vec(), ..HeaderValue::default() };
@@ -166,8 +167,11 @@ pub fn outcome(response: &CheckResponse) -> Outcome {
         (Some(HttpResponse::DeniedResponse(denied)), false) => {
             let reason = denied.headers.iter().filter_map(header).find(|(name, _)| name == REASON_HEADER);
             let status = denied.status.as_ref().and_then(|status| u16::try_from(status.code).ok()).unwrap_or(403);
-            let decision = if status == 200 { "handshake" } else { "denied" };
-            Outcome { decision: decision.to_owned(), reason: reason.map(|(_, code)| code).unwrap_or_default(), status, ..Outcome::default() }
+            if status == 200 {
+                let answer = EdgeAnswer { body: denied.body.clone(), headers: denied.headers.iter().filter_map(header).collect() };
+                return Outcome { decision: "handshake".to_owned(), reason: "allowed".to_owned(), status, answer, ..Outcome::default() };
+            }
+            Outcome { decision: "denied".to_owned(), reason: reason.map(|(_, code)| code).unwrap_or_default(), status, ..Outcome::default() }
         }
         // Envoy goes by the code alone.
         (Some(HttpResponse::OkResponse(_) | HttpResponse::DeniedResponse(_) | HttpResponse::ErrorResponse(_)) | None, allowed) => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ringfence_core::decide::{Decision, Reason, Verdict};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// What is expected. What is left out is not looked at, but a reason: without one, a denial is expected for no reason at all.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +30,20 @@ pub struct Expectation {
     pub removed: Option<BTreeSet<String>>,
     /// Exactly the query parameters that are removed upstream.
     pub stripped: Option<BTreeSet<String>>,
+    /// Exactly what a handshake is answered with.
+    pub answer: Option<EdgeAnswer>,
+}
+
+/// What the client is answered in the upstream's place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EdgeAnswer {
+    /// The body.
+    #[serde(default)]
+    pub body: String,
+    /// The headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
 }
 
 fn decision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -68,6 +82,8 @@ pub struct Outcome {
     pub removed: BTreeSet<String>,
     /// Query parameters removed upstream.
     pub stripped: BTreeSet<String>,
+    /// What a handshake is answered with; empty for everything else.
+    pub answer: EdgeAnswer,
 }
 
 impl Outcome {
@@ -93,7 +109,11 @@ impl From<&Verdict> for Outcome {
                 outcome.removed = allow.mutations.remove_headers().map(str::to_owned).collect();
                 outcome.stripped = allow.mutations.strip_query().map(str::to_owned).collect();
             }
-            Decision::Deny(_) | Decision::Answer(_) => {}
+            Decision::Answer(answer) => {
+                let headers = answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+                outcome.answer = EdgeAnswer { body: String::from_utf8_lossy(&answer.body).into_owned(), headers };
+            }
+            Decision::Deny(_) => {}
         }
         outcome
     }
@@ -120,7 +140,7 @@ impl Expectation {
     /// Where `outcome` differs.
     #[must_use]
     pub fn mismatches(&self, outcome: &Outcome) -> Vec<Mismatch> {
-        let Self { decision, reason, policy, sender, status, headers, removed, stripped } = self;
+        let Self { decision, reason, policy, sender, status, headers, removed, stripped, answer } = self;
         let reason_wanted = match (reason, decision.as_str()) {
             (None, "denied" | "shadow_denied") => Some("a reason (name the one that is expected)".to_owned()),
             (reason, _) => reason.clone(),
@@ -135,6 +155,7 @@ impl Expectation {
             compare("headers", headers.as_ref(), &outcome.headers),
             compare("removed", removed.as_ref(), &outcome.removed),
             compare("stripped", stripped.as_ref(), &outcome.stripped),
+            compare("answer", answer.as_ref(), &outcome.answer),
         ]
         .into_iter()
         .flatten()

@@ -30,7 +30,7 @@ use ringfence_core::decide::{Unmatched, Wire};
 use serde::Deserialize;
 
 pub use self::{
-    expectation::{Expectation, Mismatch, Outcome},
+    expectation::{EdgeAnswer, Expectation, Mismatch, Outcome},
     rehearsal::{Rehearsal, RehearsalError},
     request::{CaseRequest, HeaderValues},
 };

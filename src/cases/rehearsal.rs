@@ -11,7 +11,7 @@ use std::{
 };
 
 use ringfence_core::{
-    compile::Options,
+    compile::{ACS_ISSUER, Options},
     decide::{FetchedKeys, KeyRing, KeySetId, RawRequest, Unmatched, Verdict, Wire, read_key_set},
 };
 
@@ -19,14 +19,14 @@ use super::{Case, CaseFile, Outcome};
 use crate::{
     check::{Checker, CheckerParts, Keys},
     clock::Clock,
-    issuer::{Issuer, IssuerError, IssuerOptions, TokenSpec},
+    issuer::{Issuer, IssuerError, IssuerOptions, Names, TokenSpec},
     reuse::{Limits, MemoryStore, ReuseStore},
     source::{Configuration, Published, SourceError, files::FolderSource},
     telemetry::{DecisionLog, Metrics, Telemetry},
 };
 
-/// The issuer that a token names unless its case says otherwise: the built-in one of Call Automation.
-const ISSUER: &str = "https://acscallautomation.communication.azure.com";
+/// The issuers that a token names unless its case says otherwise: Call Automation's own, and Entra's in the public cloud.
+const ISSUERS: [&str; 3] = [ACS_ISSUER, "https://sts.windows.net", "https://login.microsoftonline.com"];
 /// Most checks at a time: one after the other.
 const MAX_IN_FLIGHT: usize = 16;
 
@@ -82,7 +82,8 @@ impl Rehearsal {
             reuse_per_replica: false,
         };
         let configuration = Configuration::new(&objects, options);
-        let issuer = Issuer::start(IssuerOptions { issuer: Some(ISSUER.to_owned()), ..IssuerOptions::default() }).await?;
+        let [acs, entra_v1, entra_v2] = ISSUERS.map(str::to_owned);
+        let issuer = Issuer::start(IssuerOptions { issuer: Some(Names { acs, entra_v1, entra_v2 }), ..IssuerOptions::default() }).await?;
         let parts = CheckerParts {
             policies: configuration.policies(),
             keys: Arc::new(SameKeys(Arc::new(ring_of(&configuration.current(), &issuer)))),
@@ -91,7 +92,7 @@ impl Rehearsal {
             telemetry: Telemetry::new(Arc::new(Metrics::new()?), DecisionLog::off()),
             max_in_flight: MAX_IN_FLIGHT,
         };
-        Ok(Self { configuration, checker: Arc::new(Checker::new(parts)), issuer })
+        Ok(Self { configuration, checker: Arc::new(Checker::new(parts).answering_without_bound()), issuer })
     }
 
     /// The folder that `file` names, under the settings it names.

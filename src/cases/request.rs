@@ -37,6 +37,9 @@ pub struct CaseRequest {
     id: Option<String>,
     /// The body, where the proxy sends it.
     body: Option<String>,
+    /// The body goes on, and the proxy sent only this much of it.
+    #[serde(default)]
+    partial: bool,
 }
 
 /// One value of a header, or several.
@@ -75,6 +78,7 @@ impl CaseRequest {
             upgrade: false,
             id: None,
             body: None,
+            partial: false,
         }
     }
 
@@ -158,6 +162,12 @@ impl CaseRequest {
         self.body.as_deref()
     }
 
+    /// Whether the body goes on.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// Every header line: those of the case, an upgrade's, and `Authorization` with `token`.
     #[must_use]
     pub fn header_lines(&self, token: Option<&str>) -> Vec<(String, String)> {
@@ -182,7 +192,11 @@ impl CaseRequest {
             target: self.target().as_bytes(),
             headers,
             source: self.source,
-            body: self.body.as_ref().map_or(Body::Absent, |body| Body::Complete(body.as_bytes())),
+            body: match &self.body {
+                None => Body::Absent,
+                Some(body) if self.partial => Body::Partial(body.as_bytes()),
+                Some(body) => Body::Complete(body.as_bytes()),
+            },
             pin: self.pin.as_deref().map(Cow::Borrowed),
             http2: false,
             id: self.id.as_deref().map(Cow::Borrowed),

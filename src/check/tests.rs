@@ -8,8 +8,9 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ringfence_core::decide::{
-    Algorithm, AlgorithmSet, Audience, Audiences, Body, FetchedKeys, Headers, HostPattern, Issuers, KeySet, KeySource, Match, MethodRule, Mode,
-    Policy, PolicyId, PolicyKind, PolicySetParts, ReuseMode, Rules, Sender, SenderChecks, TokenRule, VerifyingKey,
+    Algorithm, AlgorithmSet, Audience, Audiences, Body, ClaimRule, EventGridRule, FetchedKeys, HandshakeMode, Headers, HostPattern, Issuers, KeySet,
+    KeySource, Match, MethodRule, Mode, Policy, PolicyId, PolicyKind, PolicySetParts, ReuseMode, Rules, Sender, SenderChecks, TokenRule,
+    VerifyingKey,
 };
 
 use super::*;
@@ -54,31 +55,40 @@ impl Issuer {
     }
 
     fn policies(&self, reuse: ReuseMode) -> PolicySet {
+        policies_of(vec![self.sender("callbacks", ("me", reuse), None)])
+    }
+
+    fn sender(&self, name: &str, (audience, reuse): (&str, ReuseMode), handshake: Option<HandshakeMode>) -> Sender {
         let rule = TokenRule {
             issuers: Issuers::one("iss".into()),
-            audiences: Audiences::new([Audience { value: "me".into(), name: None }]),
+            audiences: Audiences::new([Audience { value: audience.into(), name: None }]),
             keys: KeySource::Fetched(Arc::clone(&self.id)),
             algorithms: AlgorithmSet::new([Algorithm::ES256]),
             clock_skew_ms: 30_000,
             max_lifetime_ms: Some(300_000),
             require_issued_at: false,
+            claims: ClaimRule::Nothing,
             reuse,
             reuse_scope: [7; 32],
         };
-        let sender = Sender {
-            name: "callbacks".into(),
+        let event_grid = |handshake| Box::new(EventGridRule { handshake, origins: ["eventgrid.azure.net".into()].into(), subscriptions: [].into() });
+        Sender {
+            name: name.into(),
             paths: Box::default(),
             methods: MethodRule::OneOf(["POST".into()].into()),
-            checks: Ok(SenderChecks { sources: None, api_key: None, token: Some(rule) }),
-        };
-        let policy = Policy {
-            id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid-1")),
-            mode: Mode::Enforce,
-            matches: Match { hosts: [HostPattern::Exact(HOST.into())].into(), paths: Box::default(), ignore_path_case: false },
-            rules: Rules::Senders { senders: [sender].into(), forward: Arc::default() },
-        };
-        PolicySet::new(PolicySetParts { holders: vec![Arc::new(policy)], ..PolicySetParts::default() })
+            checks: Ok(SenderChecks { sources: None, api_key: None, event_grid: handshake.map(event_grid), token: Some(rule) }),
+        }
     }
+}
+
+fn policies_of(senders: Vec<Sender>) -> PolicySet {
+    let policy = Policy {
+        id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid-1")),
+        mode: Mode::Enforce,
+        matches: Match { hosts: [HostPattern::Exact(HOST.into())].into(), paths: Box::default(), ignore_path_case: false },
+        rules: Rules::Senders { senders: senders.into(), forward: Arc::default() },
+    };
+    PolicySet::new(PolicySetParts { holders: vec![Arc::new(policy)], ..PolicySetParts::default() })
 }
 
 /// Keys that change when a refetch is asked for.
@@ -208,6 +218,63 @@ async fn a_good_request_is_allowed_and_counted_once() {
     assert_eq!(world.metric(r#"ringfence_check_duration_seconds_count{decision="allowed",listener="grpc"}"#), Some(1.0));
     assert_eq!(world.metric("ringfence_checks_in_flight"), Some(0.0));
     assert!(keys.refetches().is_empty());
+}
+
+/// Event Grid's question, with a token that nobody has looked at.
+fn handshake(token: &str) -> RawRequest<'_> {
+    let mut raw = raw(HOST, token);
+    raw.headers.push("aeg-event-type", b"SubscriptionValidation".as_slice());
+    raw.headers.push("content-type", b"application/json".as_slice());
+    let body = br#"[{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "1"}}]"#;
+    RawRequest { body: Body::Complete(body), ..raw }
+}
+
+#[tokio::test]
+async fn an_answer_too_many_is_no_answer() {
+    let issuer = Issuer::new();
+    let policies = || policies_of(vec![issuer.sender("events", ("me", ReuseMode::Deny), Some(HandshakeMode::Answer))]);
+    let asked = async |checker: &Checker| {
+        let mut reasons = Vec::new();
+        for _ in 0..100 {
+            let verdict = checker.check(&handshake("x"), None).await;
+            reasons.push((verdict.label(), verdict.reason_label()));
+        }
+        reasons
+    };
+    let keys = || ScriptedKeys::new(KeyRing::default(), None);
+    let bounded = world(policies(), keys(), 8);
+    let answers = asked(&bounded.checker).await;
+    let given = answers.iter().filter(|answer| **answer == ("handshake", "allowed")).count();
+    assert!((10..100).contains(&given), "{given}");
+    assert!(answers.iter().all(|answer| matches!(answer, ("handshake", "allowed") | ("denied", "overloaded"))), "{answers:?}");
+    #[allow(clippy::cast_precision_loss, reason = "at most 100")]
+    let given = given as f64;
+    assert_eq!(bounded.checks("contoso/center", "events", "handshake", "allowed"), Some(given));
+    assert_eq!(bounded.checks("contoso/center", "events", "denied", "overloaded"), Some(100.0 - given));
+    // No delivery was allowed.
+    let last_allowed = bounded.metric(r#"ringfence_sender_last_allowed_timestamp_seconds{policy="contoso/center",sender="events"}"#);
+    assert!(last_allowed.is_none_or(|time| time == 0.0), "{last_allowed:?}");
+    let unbounded = world(policies(), keys(), 8).checker.answering_without_bound();
+    assert!(asked(&unbounded).await.iter().all(|answer| *answer == ("handshake", "allowed")));
+}
+
+#[tokio::test]
+async fn a_handshake_spends_no_token() {
+    let issuer = Issuer::new();
+    // The second sender reads the token, so that it is there when the first one's pass is weighed.
+    let senders = vec![
+        issuer.sender("events", ("me", ReuseMode::Deny), Some(HandshakeMode::PassThrough)),
+        issuer.sender("others", ("somebody else", ReuseMode::Deny), None),
+    ];
+    let world = world(policies_of(senders), ScriptedKeys::new(issuer.ring("k1"), None), 8);
+    let token = issuer.token();
+    for _ in 0..2 {
+        let verdict = world.checker.check(&handshake(&token), None).await;
+        assert_eq!((verdict.label(), verdict.about.sender.as_deref(), verdict.about.verified), ("allowed", Some("events"), false));
+    }
+    // The token is as good as it was.
+    assert_eq!(world.checker.check(&raw(HOST, &token), None).await.label(), "allowed");
+    assert_eq!(world.checker.check(&raw(HOST, &token), None).await.denied(), Some(Reason::TokenReused));
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use clap::{ArgMatches, Args, ValueEnum};
 use ringfence_core::{
     compile::{Finding, Severity},
     decide::{
-        Decided, FetchedKeys, Headers, KeyRing, KeySet, Now, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Step, StepOutcome, Trace, Verdict,
-        Wire, decide, read_key_set,
+        Decided, Decision, FetchedKeys, Headers, KeyRing, KeySet, Now, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Step, StepOutcome, Trace,
+        Verdict, Wire, decide, read_key_set,
     },
 };
 use serde::Serialize;
@@ -25,7 +25,7 @@ use super::{
     policies::{self, FolderFlags, used_key_sets},
 };
 use crate::{
-    cases::{self, CaseRequest},
+    cases::{self, CaseRequest, EdgeAnswer},
     clock::Clock,
     keys::{FetchKeys, Fetcher, SystemNames},
     listen::ClientAddressRule,
@@ -51,6 +51,9 @@ pub struct Check {
     /// The bearer token; `@FILE` reads it from a file, `@-` from standard input
     #[arg(long, value_name = "TOKEN", help_heading = "Request")]
     token: Option<String>,
+    /// The body, where the proxy sends it; `@FILE` reads it from a file, `@-` from standard input
+    #[arg(long, value_name = "BODY", help_heading = "Request")]
+    body: Option<String>,
     /// The client's address; without it the source is read as the listener reads it, from `--peer` and the headers
     #[arg(long, value_name = "ADDRESS", help_heading = "Request")]
     source: Option<IpAddr>,
@@ -113,6 +116,8 @@ struct Explained {
     set_headers: Vec<(String, String)>,
     removed_headers: Vec<String>,
     stripped_query: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<EdgeAnswer>,
     warnings: Vec<String>,
 }
 
@@ -160,8 +165,9 @@ impl Check {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ring, mut warnings) = runtime.block_on(self.ring(&published, &settings))?;
         warnings.extend(findings(&published));
-        let token = self.token.take().map(|token| read_token(&token)).transpose()?;
-        let request = self.request();
+        let token = self.token.take().map(|token| read_argument(&token)).transpose()?.map(|token| token.trim().to_owned());
+        let body = self.body.take().map(|body| read_argument(&body)).transpose()?;
+        let request = body.iter().fold(self.request(), |request, body| request.body(body));
         let lines = request.header_lines(token.as_deref());
         let mut raw = request.raw(self.wire.into(), &lines, Instant::now());
         raw.source = self.source.map_or_else(|| self.client(&settings, &raw.headers), |source| Some(source.to_canonical()));
@@ -226,6 +232,7 @@ fn explain(raw: &RawRequest<'_>, policies: &PolicySet, ring: &KeyRing, now: Now,
             Decided::Final(verdict) => verdict,
             Decided::NeedsKey(wanted) => wanted.otherwise,
             Decided::NeedsReuse(pending) => pending.resolve(ReuseAnswer::First),
+            Decided::NeedsTurn(pending) => pending.resolve(true),
         },
         Err(reason) => {
             steps.step(Step {
@@ -238,7 +245,7 @@ fn explain(raw: &RawRequest<'_>, policies: &PolicySet, ring: &KeyRing, now: Now,
             Verdict::deny(reason)
         }
     };
-    let cases::Outcome { decision, reason, policy, sender, status, headers, removed, stripped } = (&verdict).into();
+    let cases::Outcome { decision, reason, policy, sender, status, headers, removed, stripped, answer } = (&verdict).into();
     let hint = verdict.about.hidden_client.map(|source| {
         format!("{source} is no public address: a load balancer may hide the client; see docs/client-address.md for how to read the real one")
     });
@@ -252,6 +259,7 @@ fn explain(raw: &RawRequest<'_>, policies: &PolicySet, ring: &KeyRing, now: Now,
         set_headers: headers.into_iter().collect(),
         removed_headers: removed.into_iter().collect(),
         stripped_query: stripped.into_iter().collect(),
+        answer: matches!(verdict.decision, Decision::Answer(_)).then_some(answer),
         warnings: warnings.into_iter().chain(hint).collect(),
     }
 }
@@ -287,6 +295,12 @@ fn print(output: &mut Output, request: &CaseRequest, source: Option<IpAddr>, exp
     for name in &explained.stripped_query {
         output.line(format!("  strips  query parameter {name}"))?;
     }
+    if let Some(EdgeAnswer { body, headers }) = &explained.answer {
+        for (name, value) in headers {
+            output.line(format!("  answers {name}: {value}"))?;
+        }
+        output.line(format!("  answers {}", if body.is_empty() { "without a body" } else { body }))?;
+    }
     for warning in &explained.warnings {
         let mark = output.paint(Tone::Warning, "warning");
         output.line(format!("{mark}: {warning}"))?;
@@ -314,13 +328,13 @@ fn read_keys(path: &PathBuf) -> anyhow::Result<Arc<KeySet>> {
     Ok(Arc::new(reading.keys))
 }
 
-fn read_token(token: &str) -> anyhow::Result<String> {
-    let text = match token.strip_prefix('@') {
-        None => return Ok(token.to_owned()),
-        Some("-") => std::io::read_to_string(std::io::stdin()).context("cannot read the token from standard input")?,
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read the token from `{file}`"))?,
-    };
-    Ok(text.trim().to_owned())
+/// A text itself, or with `@` before it where to read it from.
+fn read_argument(text: &str) -> anyhow::Result<String> {
+    match text.strip_prefix('@') {
+        None => Ok(text.to_owned()),
+        Some("-") => std::io::read_to_string(std::io::stdin()).context("cannot read standard input"),
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read `{file}`")),
+    }
 }
 
 fn parse_header(header: &str) -> anyhow::Result<(String, String)> {

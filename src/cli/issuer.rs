@@ -8,9 +8,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Outcome,
+    demo::folder::APPLICATION,
     output::{Format, Output, OutputFormat, Tone},
 };
-use crate::issuer::{Issuer, IssuerOptions};
+use crate::issuer::{DEMO_TENANT, Issuer, IssuerOptions, Names};
 
 /// Where the issuer listens unless told otherwise, and where `ringfence token` looks for it.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:9005";
@@ -58,7 +59,7 @@ impl IssuerCommand {
 
     async fn serve(self, output: &mut Output) -> anyhow::Result<Outcome> {
         let Self { listen, url, issuer, audience, output: OutputFormat { format } } = self;
-        let issuer = Issuer::start(IssuerOptions { listen, url, issuer, ..IssuerOptions::default() }).await?;
+        let issuer = Issuer::start(IssuerOptions { listen, url, issuer: issuer.as_deref().map(Names::all), ..IssuerOptions::default() }).await?;
         let mut terminated = signal(SignalKind::terminate())?;
         match format {
             Format::Text => print(&issuer, &audience, output)?,
@@ -93,9 +94,21 @@ fn print(issuer: &Issuer, audience: &str, output: &mut Output) -> std::io::Resul
     output.line(format_args!("        issuer: {iss}"))?;
     output.line(format_args!("        openIdConfiguration: {discovery}"))?;
     output.line("")?;
+    let (issuer_v1, issuer_v2, jwks_uri) = issuer.authority(DEMO_TENANT);
+    output.line("    - name: incoming-call")?;
+    output.line("      type: EventGrid")?;
+    output.line("      eventGrid:")?;
+    output.line(format_args!("        tenantId: {DEMO_TENANT}"))?;
+    output.line(format_args!("        audiences: [\"{APPLICATION}\"]"))?;
+    output.line("        authority:")?;
+    output.line(format_args!("          issuerV1: {issuer_v1}"))?;
+    output.line(format_args!("          issuerV2: {issuer_v2}"))?;
+    output.line(format_args!("          jwksUri: {jwks_uri}"))?;
+    output.line("")?;
     output.line(heading(output, "commands"))?;
     output.line("  ringfence serve --config DIR --insecure-http-issuers --allow-private-issuers   # a server that may fetch from here")?;
     output.line(format_args!("  ringfence token callback --issuer {url} --audience {audience}"))?;
+    output.line(format_args!("  ringfence token event-grid --issuer {url}"))?;
     output.line(format_args!("  ringfence keys {discovery} --insecure-http-issuers --allow-private-issuers"))?;
     output.line(format_args!("  curl -X POST '{url}/rotate?how=sign'   # or publish: not signing yet; withdraw: the old keys go at once"))
 }
@@ -128,6 +141,7 @@ mod tests {
             format!("\n        issuer: {}\n", issuer.issuer()),
             format!("\n        openIdConfiguration: {}\n", issuer.discovery_url()),
             "audiences: [the-audience]".to_owned(),
+            format!("\n          jwksUri: {}/{DEMO_TENANT}/discovery/v2.0/keys\n", issuer.url()),
             format!("'{}/rotate?how=sign'", issuer.url()),
         ] {
             assert!(page.contains(&expected), "{page}");

@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::{
     Outcome,
+    demo::folder::{APPLICATION, AUDIENCE},
     issuer::{DEFAULT_LISTEN, read_base_url},
     output::{Format, Output, OutputFormat},
 };
-use crate::issuer::{Broken, TokenKind, TokenSpec};
+use crate::issuer::{Broken, EntraSpec, EntraVersion, TokenKind, TokenSpec};
 use ringfence_core::api::Duration;
 
 /// Ask a running `ringfence issuer` (or `ringfence demo`) for a token
@@ -27,9 +28,21 @@ pub struct TokenCommand {
     /// Issuer's URL
     #[arg(long, value_name = "URL", default_value_t = format!("http://{DEFAULT_LISTEN}"), value_parser = read_base_url)]
     issuer: String,
-    /// Audience: the immutableResourceId in your policy
-    #[arg(long, value_name = "GUID", default_value = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11")]
-    audience: String,
+    /// Audience in your policy: the immutableResourceId, for Event Grid the application's id or URI [default: the demo's]
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Option<String>,
+    /// Entra tenant [default: the demo's]
+    #[arg(long, value_name = "GUID", help_heading = "Event Grid")]
+    tenant: Option<String>,
+    /// Version of Entra's token
+    #[arg(long, value_name = "VERSION", value_enum, help_heading = "Event Grid")]
+    entra_version: Option<Version>,
+    /// Application that delivers [default: Event Grid's own in the public cloud]
+    #[arg(long, value_name = "GUID", help_heading = "Event Grid")]
+    application: Option<String>,
+    /// Role in the token; may be repeated
+    #[arg(long = "role", value_name = "ROLE", help_heading = "Event Grid")]
+    roles: Vec<String>,
     /// Break it in this way
     #[arg(long, value_name = "HOW", value_parser = broken_parser())]
     broken: Option<Broken>,
@@ -50,6 +63,26 @@ enum Kind {
     /// A WebSocket connection; lives for 24 hours.
     #[value(name = "websocket")]
     WebSocket,
+    /// A delivery of Event Grid, as Entra issues it; lives for 24 hours and 5 minutes.
+    EventGrid,
+}
+
+/// The two forms of Entra's tokens.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Version {
+    #[value(name = "1.0")]
+    V1,
+    #[value(name = "2.0")]
+    V2,
+}
+
+impl From<Version> for EntraVersion {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V1 => Self::V1,
+            Version::V2 => Self::V2,
+        }
+    }
 }
 
 impl From<Kind> for TokenKind {
@@ -57,6 +90,7 @@ impl From<Kind> for TokenKind {
         match kind {
             Kind::Callback => Self::Callback,
             Kind::WebSocket => Self::WebSocket,
+            Kind::EventGrid => Self::EventGrid,
         }
     }
 }
@@ -76,11 +110,41 @@ impl TokenCommand {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.fetch(&mut Output::stdout()))
     }
 
+    /// What only a token of Entra says; an error if another kind of token is to say it.
+    fn entra(&self) -> anyhow::Result<Option<EntraSpec>> {
+        let Self { tenant, entra_version, application, roles, .. } = self;
+        let is_given = tenant.is_some() || entra_version.is_some() || application.is_some() || !roles.is_empty();
+        match (self.kind, self.broken) {
+            (Kind::EventGrid, _) => {
+                let default = EntraSpec::default();
+                Ok(Some(EntraSpec {
+                    tenant: tenant.clone().unwrap_or(default.tenant),
+                    version: entra_version.map(Into::into).unwrap_or_default(),
+                    application: application.clone().unwrap_or(default.application),
+                    roles: roles.clone(),
+                }))
+            }
+            (Kind::Callback | Kind::WebSocket, _) if is_given => {
+                bail!("`--tenant`, `--entra-version`, `--application` and `--role` are for `ringfence token event-grid`")
+            }
+            (Kind::Callback | Kind::WebSocket, Some(broken)) if broken.breaks_entra() => {
+                bail!("only a token of `ringfence token event-grid` can be broken as `{broken}`")
+            }
+            (Kind::Callback | Kind::WebSocket, _) => Ok(None),
+        }
+    }
+
     async fn fetch(self, output: &mut Output) -> anyhow::Result<Outcome> {
-        let Self { kind, issuer, audience, broken, lifetime, count, output: OutputFormat { format } } = self;
+        let entra = self.entra()?;
+        let Self { kind, issuer, audience, broken, lifetime, count, output: OutputFormat { format }, .. } = self;
+        let demo = match kind {
+            Kind::Callback | Kind::WebSocket => AUDIENCE,
+            Kind::EventGrid => APPLICATION,
+        };
         let spec = TokenSpec {
             kind: kind.into(),
-            audience,
+            audience: audience.unwrap_or_else(|| demo.to_owned()),
+            entra,
             lifetime_seconds: lifetime.map(|lifetime| lifetime.as_millis() / 1000),
             broken,
             claims: serde_json::Map::new(),
@@ -141,6 +205,7 @@ mod tests {
         }
         assert!(parse(&["callback", "--broken", "somehow"]).is_err());
         assert!(parse(&["pigeon"]).is_err());
+        assert!(parse(&["event-grid", "--entra-version", "3.0"]).is_err());
         assert!(parse(&["websocket", "--lifetime", "soon"]).is_err());
     }
 
@@ -152,6 +217,18 @@ mod tests {
         assert_eq!(token.split('.').count(), 2);
         let line = ["callback", "--issuer", issuer.url(), "--count", "3", "--lifetime", "1m", "-o", "json"];
         assert_eq!(parse(&line).unwrap().fetch(&mut Output::to(Box::new(std::io::sink()), false)).await.unwrap(), Outcome::Yes);
+    }
+
+    #[tokio::test]
+    async fn a_token_of_event_grid_is_entras() {
+        let issuer = Issuer::start(IssuerOptions::default()).await.unwrap();
+        let line = ["event-grid", "--issuer", issuer.url(), "--entra-version", "2.0", "--role", "a", "--role", "b", "--broken", "user-token"];
+        let spec = parse(&line).unwrap().entra().unwrap().unwrap();
+        assert_eq!((spec.version.name(), spec.roles.len(), spec.application.as_str()), ("2.0", 2, crate::issuer::EVENT_GRID));
+        assert_eq!(parse(&line).unwrap().fetch(&mut Output::to(Box::new(std::io::sink()), false)).await.unwrap(), Outcome::Yes);
+        for line in [["callback", "--tenant=x"], ["websocket", "--role=x"], ["callback", "--broken=user-token"]] {
+            assert!(parse(&line).unwrap().entra().unwrap_err().to_string().contains("event-grid"), "{line:?}");
+        }
     }
 
     #[tokio::test]

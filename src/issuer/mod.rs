@@ -1,11 +1,12 @@
-//! An issuer of one's own that imitates Azure Communication Services: the same URL paths, the same documents, the same kinds of tokens, and
-//! every way in which each of them can go wrong.
+//! An issuer of one's own that imitates Azure Communication Services, and Entra for Event Grid: the same URL paths, the same documents, the
+//! same kinds of tokens, and every way in which each of them can go wrong.
 //!
 //! For the demo, for tests and for pipelines; its keys live and die with it. By default it names **itself** as the issuer (`http://host:port`),
 //! never Microsoft: a policy for it overrides `issuer` and `openIdConfiguration`, and nothing it signs can be taken for a real token anywhere.
 //!
 //! Must not know Ringfence's policies or listeners.
 
+mod entra;
 mod fault;
 mod key;
 mod serve;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use entra::{DEMO_TENANT, EVENT_GRID, EntraSpec, EntraVersion, Names};
 pub use fault::Fault;
 use key::SigningKey;
 pub use token::{Broken, TokenKind, TokenSpec};
@@ -35,6 +37,9 @@ pub const DISCOVERY_PATH: &str = "/calling/.well-known/acsopenidconfiguration";
 /// The path of the JWKS document, as the real issuer has it.
 pub const KEYS_PATH: &str = "/calling/keys";
 
+/// The path of a tenant's JWKS document below the tenant's id, as Entra has it; the keys are the same.
+pub const ENTRA_KEYS_PATH: &str = "/discovery/v2.0/keys";
+
 /// How the issuer is set up.
 #[derive(Clone)]
 pub struct IssuerOptions {
@@ -42,8 +47,8 @@ pub struct IssuerOptions {
     pub listen: SocketAddr,
     /// Where others reach it, `http://host:port`; `None` = where it listens.
     pub url: Option<String>,
-    /// What its tokens and its OpenID configuration name as the issuer; `None` = its URL.
-    pub issuer: Option<String>,
+    /// What its tokens and its OpenID configuration name as the issuer; `None` = its URL, for Entra's tokens with the tenant and the version.
+    pub issuer: Option<Names>,
     /// How long its documents say they may be kept; `None` = they do not say.
     pub max_age: Option<Duration>,
     /// The clock that tokens are dated by.
@@ -76,6 +81,9 @@ pub enum IssuerError {
     /// It cannot listen.
     #[error("the issuer cannot listen on `{0}`; choose another address with `--listen`")]
     Listen(SocketAddr, #[source] io::Error),
+    /// Only a token of Entra can be broken in this way.
+    #[error("only a token of kind `event-grid` can be broken as `{0}`")]
+    Kind(Broken),
     /// The cryptographic library refused.
     #[error("the issuer cannot make or use a key")]
     Crypto,
@@ -128,7 +136,7 @@ pub struct Issuer {
 /// What the server and the handle share.
 struct State {
     url: String,
-    issuer: String,
+    names: Names,
     max_age: Option<Duration>,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     keys: Mutex<Keys>,
@@ -158,7 +166,7 @@ impl Issuer {
         let url = url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
         let first = Arc::new(SigningKey::generate()?);
         let state = Arc::new(State {
-            issuer: issuer.unwrap_or_else(|| url.clone()),
+            names: issuer.unwrap_or_else(|| Names::all(&url)),
             url,
             max_age,
             clock,
@@ -187,7 +195,7 @@ impl Issuer {
     /// What its tokens name as `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.state.issuer
+        &self.state.names.acs
     }
 
     /// The URL of its OpenID configuration.
@@ -200,6 +208,13 @@ impl Issuer {
     #[must_use]
     pub fn keys_url(&self) -> String {
         self.state.keys_url()
+    }
+
+    /// What a policy for it writes under `authority`, for `tenant`: the two issuers and the URL of the keys.
+    #[must_use]
+    pub fn authority(&self, tenant: &str) -> (String, String, String) {
+        let Names { entra_v1, entra_v2, .. } = &self.state.names;
+        (format!("{entra_v1}/{tenant}/"), format!("{entra_v2}/{tenant}/v2.0"), format!("{}/{tenant}{ENTRA_KEYS_PATH}", self.state.url))
     }
 
     /// Its JWKS document as it is now, for a ConfigMap.
@@ -265,7 +280,7 @@ impl Issuer {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer").field("address", &self.address).field("issuer", &self.state.issuer).finish()
+        f.debug_struct("Issuer").field("address", &self.address).field("issuer", &self.state.names.acs).finish()
     }
 }
 
@@ -315,7 +330,7 @@ impl State {
     fn mint(&self, spec: &TokenSpec) -> Result<String, IssuerError> {
         let now = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let key = Arc::clone(&self.keys().signing);
-        spec.mint(&self.issuer, now, &key, || self.foreign())
+        spec.mint(&self.names, now, &key, || self.foreign())
     }
 
     fn foreign(&self) -> Result<&SigningKey, IssuerError> {

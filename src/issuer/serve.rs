@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    DISCOVERY_PATH, Document, Fault, KEYS_PATH, Rotation, State, TokenSpec,
+    DISCOVERY_PATH, Document, ENTRA_KEYS_PATH, Fault, KEYS_PATH, Rotation, State, TokenSpec,
     fault::{Body, full, json_response, respond},
 };
 
@@ -51,14 +51,23 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     match (request.method(), path.as_str()) {
         (&Method::GET, DISCOVERY_PATH) => answer_document(&state, Document::Discovery).await,
         (&Method::GET, KEYS_PATH) => answer_document(&state, Document::Keys).await,
+        (&Method::GET, path) if is_entra_keys(path) => answer_document(&state, Document::Keys).await,
         (&Method::POST, "/mint") => Ok(mint(request, state).await),
         (&Method::POST, "/rotate") => Ok(rotate(&request, state).await),
         (_, DISCOVERY_PATH | KEYS_PATH | "/mint" | "/rotate") => Ok(problem(StatusCode::METHOD_NOT_ALLOWED, "another method is needed")),
         _ => Ok(problem(
             StatusCode::NOT_FOUND,
-            format!("there are GET {DISCOVERY_PATH}, GET {KEYS_PATH}, POST /mint and POST /rotate?how=publish|sign|withdraw"),
+            format!(
+                "there are GET {DISCOVERY_PATH}, GET {KEYS_PATH}, GET /<tenant>{ENTRA_KEYS_PATH}, POST /mint and POST /rotate?how=publish|sign|withdraw"
+            ),
         )),
     }
+}
+
+/// The path of a tenant's keys: one segment, and then Entra's own.
+fn is_entra_keys(path: &str) -> bool {
+    let tenant = path.strip_suffix(ENTRA_KEYS_PATH).and_then(|rest| rest.strip_prefix('/'));
+    tenant.is_some_and(|tenant| !tenant.is_empty() && !tenant.contains('/'))
 }
 
 async fn answer_document(state: &State, document: Document) -> Result<Response<Body>, Down> {
@@ -72,7 +81,7 @@ async fn answer_document(state: &State, document: Document) -> Result<Response<B
         return Ok(response);
     }
     let mut response = json_response(&match document {
-        Document::Discovery => state.discovery(&state.issuer),
+        Document::Discovery => state.discovery(&state.names.acs),
         Document::Keys => state.key_set(),
     });
     let cache_control = state.max_age.and_then(|max_age| format!("public, max-age={}", max_age.as_secs()).parse().ok());
@@ -108,6 +117,7 @@ async fn rotate(request: &Request<Incoming>, state: Arc<State>) -> Response<Body
 async fn in_background(work: impl FnOnce() -> Result<String, super::IssuerError> + Send + 'static) -> Response<Body> {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(text)) => respond(StatusCode::OK, &[(header::CONTENT_TYPE, "text/plain".to_owned())], full(text)),
+        Ok(Err(error @ super::IssuerError::Kind(_))) => problem(StatusCode::BAD_REQUEST, error.to_string()),
         Ok(Err(error)) => problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "a fault inside the issuer"),
     }

@@ -7,9 +7,9 @@ use std::{
 
 use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use ringfence_core::decide::{
-    Algorithm, AlgorithmSet, Audience, Audiences, Body, Decided, FetchedKeys, Forward, Headers, HostPattern, Issuers, KeyRing, KeySetId, KeySource,
-    Match, MethodRule, Mode, NoTrace, Now, Policy, PolicyId, PolicyKind, PolicySet, PolicySetParts, RawRequest, Reason, Request, ReuseMode, Rules,
-    Sender, SenderChecks, TokenRule, Verdict, Wire, decide, read_key_set,
+    Algorithm, AlgorithmSet, Audience, Audiences, Body, ClaimRule, Decided, EntraRule, FetchedKeys, Forward, Headers, HostPattern, Issuers, KeyRing,
+    KeySetId, KeySource, Match, MethodRule, Mode, NoTrace, Now, Policy, PolicyId, PolicyKind, PolicySet, PolicySetParts, RawRequest, Reason, Request,
+    ReuseMode, Rules, Sender, SenderChecks, TokenRule, Verdict, Wire, decide, parse_guid, read_key_set,
 };
 
 use super::*;
@@ -48,15 +48,29 @@ fn claims(issuer: &Issuer, token: &str) -> Value {
 
 /// Ringfence's verdict about a webhook with this token, under a policy for this issuer.
 fn verdict(issuer: &Issuer, token: &str) -> Verdict {
+    verdict_of(issuer, token, Issuers::one(issuer.issuer().into()), (ClaimRule::Nothing, Some(300_000)))
+}
+
+/// The same about a delivery of Event Grid.
+fn entra_verdict(issuer: &Issuer, token: &str) -> Verdict {
+    let (v1, v2, _) = issuer.authority(DEMO_TENANT);
+    let issuer_v1: Arc<str> = v1.into();
+    let (tenant, applications) = (parse_guid(DEMO_TENANT).unwrap(), [parse_guid(EVENT_GRID).unwrap()].into());
+    let rule = EntraRule { tenant, issuer_v1: Arc::clone(&issuer_v1), applications, roles: Box::default() };
+    verdict_of(issuer, token, Issuers::either(issuer_v1, v2.into()), (ClaimRule::Entra(Box::new(rule)), Some(90_000_000)))
+}
+
+fn verdict_of(issuer: &Issuer, token: &str, issuers: Issuers, (claims, max_lifetime_ms): (ClaimRule, Option<i64>)) -> Verdict {
     let id = Arc::new(KeySetId::Discovery { issuer: issuer.issuer().into(), url: issuer.discovery_url().into() });
     let rule = TokenRule {
-        issuers: Issuers::one(issuer.issuer().into()),
+        issuers,
         audiences: Audiences::new([Audience { value: AUDIENCE.into(), name: None }]),
         keys: KeySource::Fetched(Arc::clone(&id)),
         algorithms: AlgorithmSet::new([Algorithm::RS256]),
         clock_skew_ms: 30_000,
-        max_lifetime_ms: Some(300_000),
+        max_lifetime_ms,
         require_issued_at: false,
+        claims,
         reuse: ReuseMode::Allow,
         reuse_scope: [0; 32],
     };
@@ -64,7 +78,7 @@ fn verdict(issuer: &Issuer, token: &str) -> Verdict {
         name: "callbacks".into(),
         paths: Box::default(),
         methods: MethodRule::Any,
-        checks: Ok(SenderChecks { sources: None, api_key: None, token: Some(rule) }),
+        checks: Ok(SenderChecks { sources: None, api_key: None, event_grid: None, token: Some(rule) }),
     };
     let policy = Policy {
         id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "ns", "policy", "uid")),
@@ -113,7 +127,7 @@ async fn serves_the_documents_of_the_real_one_under_its_paths() {
 
 #[tokio::test]
 async fn speaks_for_another_url_and_issuer_when_told_so() {
-    let options = IssuerOptions { url: Some("http://issuer.test:9005/".into()), issuer: Some("https://iss".into()), ..IssuerOptions::default() };
+    let options = IssuerOptions { url: Some("http://issuer.test:9005/".into()), issuer: Some(Names::all("https://iss")), ..IssuerOptions::default() };
     let issuer = Issuer::start(options).await.unwrap();
     let discovery = get(&format!("http://{}{DISCOVERY_PATH}", issuer.address())).await;
     assert_eq!((&discovery["issuer"], &discovery["jwks_uri"]), (&json!("https://iss"), &json!("http://issuer.test:9005/calling/keys")));
@@ -141,12 +155,38 @@ async fn every_broken_token_is_refused_for_its_reason() {
     assert_eq!(verdict(&issuer, &issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap()).denied(), None);
     assert_eq!(verdict(&issuer, &issuer.mint(&TokenSpec::websocket(AUDIENCE)).unwrap()).denied(), Some(Reason::LifetimeExceeded));
     for broken in Broken::ALL {
-        let token = issuer.mint(&TokenSpec::callback(AUDIENCE).broken(*broken)).unwrap();
-        assert_eq!(verdict(&issuer, &token).denied(), Some(broken.reason()), "{broken}: {token}");
         assert_eq!(Broken::from_name(broken.name()), Some(*broken));
+        let callback = issuer.mint(&TokenSpec::callback(AUDIENCE).broken(*broken));
+        if broken.breaks_entra() {
+            assert!(callback.unwrap_err().to_string().contains("only a token of kind `event-grid`"), "{broken}");
+        } else {
+            let token = callback.unwrap();
+            assert_eq!(verdict(&issuer, &token).denied(), Some(broken.reason()), "{broken}: {token}");
+        }
     }
     let names: BTreeSet<_> = Broken::ALL.iter().map(|broken| broken.name()).collect();
     assert_eq!(names.len(), Broken::ALL.len());
+}
+
+#[tokio::test]
+async fn entras_tokens_are_good_in_both_versions_and_broken_in_every_way() {
+    let issuer = issuer().await;
+    let keys = get(&issuer.authority(DEMO_TENANT).2).await;
+    assert_eq!(keys, issuer.key_set());
+    for version in [EntraVersion::V1, EntraVersion::V2] {
+        let spec = TokenSpec { entra: Some(EntraSpec { version, ..EntraSpec::default() }), ..TokenSpec::event_grid(AUDIENCE) };
+        let token = issuer.mint(&spec).unwrap();
+        assert_eq!(entra_verdict(&issuer, &token).denied(), None, "{token}");
+        assert_eq!(verdict(&issuer, &token).denied(), Some(Reason::IssuerMismatch));
+        for broken in Broken::ALL {
+            let token = issuer.mint(&spec.clone().broken(*broken)).unwrap();
+            assert_eq!(entra_verdict(&issuer, &token).denied(), Some(broken.reason()), "{broken}: {token}");
+        }
+    }
+    assert_eq!(entra_verdict(&issuer, &issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap()).denied(), Some(Reason::IssuerMismatch));
+    let (status, text) = post(&format!("{}/mint", issuer.url()), r#"{"audience":"a","broken":"user-token"}"#).await;
+    assert_eq!((status, text.contains("event-grid")), (400, true));
+    assert_eq!(post(&format!("{}/x/y/discovery/v2.0/keys", issuer.url()), "").await.0, 404);
 }
 
 #[tokio::test]

@@ -8,14 +8,18 @@ use ringfence_core::decide::Reason;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value, json};
 
-use super::{IssuerError, key::SigningKey};
+use super::{
+    IssuerError,
+    entra::{EntraSpec, Names},
+    key::SigningKey,
+};
 
 /// The audience of a token that is meant for somebody else: another customer's resource.
 const OTHER_AUDIENCE: &str = "00000000-0000-4000-8000-00000000beef";
 /// The issuer of a token that another issuer made.
 const OTHER_ISSUER: &str = "https://issuer.invalid";
 
-/// What a token is for, and so how long it lives.
+/// What a token is for, and so how long it lives and who issues it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
@@ -24,6 +28,9 @@ pub enum TokenKind {
     Callback,
     /// A WebSocket connection: 24 hours.
     WebSocket,
+    /// A delivery of Event Grid, issued by Entra: 24 hours and 5 minutes.
+    #[serde(rename = "event-grid")]
+    EventGrid,
 }
 
 impl TokenKind {
@@ -33,6 +40,7 @@ impl TokenKind {
         match self {
             Self::Callback => Duration::from_secs(5 * 60),
             Self::WebSocket => Duration::from_secs(24 * 60 * 60),
+            Self::EventGrid => Duration::from_secs(24 * 60 * 60 + 5 * 60),
         }
     }
 }
@@ -44,8 +52,11 @@ pub struct TokenSpec {
     /// What it is for.
     #[serde(default)]
     pub kind: TokenKind,
-    /// `aud`: the resource's immutableResourceId.
+    /// `aud`: the resource's immutableResourceId, or the id of an application of Entra.
     pub audience: String,
+    /// What only Entra's tokens say; `None` = what Event Grid's say in the demo's tenant. Nothing to other kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra: Option<EntraSpec>,
     /// How many seconds it lives; `None` = as long as the kind does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<u64>,
@@ -61,7 +72,13 @@ impl TokenSpec {
     /// A good token for a webhook callback.
     #[must_use]
     pub fn callback(audience: &str) -> Self {
-        Self { kind: TokenKind::Callback, audience: audience.to_owned(), lifetime_seconds: None, broken: None, claims: Map::new() }
+        Self { kind: TokenKind::Callback, audience: audience.to_owned(), entra: None, lifetime_seconds: None, broken: None, claims: Map::new() }
+    }
+
+    /// A good token for a delivery of Event Grid.
+    #[must_use]
+    pub fn event_grid(audience: &str) -> Self {
+        Self { kind: TokenKind::EventGrid, ..Self::callback(audience) }
     }
 
     /// A good token for a WebSocket connection.
@@ -76,10 +93,11 @@ impl TokenSpec {
         Self { broken: Some(broken), ..self }
     }
 
-    /// The token, as `issuer` signs it with `key` at `now` (seconds since the Unix epoch). `foreign` is a key that it does not publish.
+    /// The token, as an issuer of these `names` signs it with `key` at `now` (seconds since the Unix epoch). `foreign` is a key that it does not
+    /// publish.
     pub(super) fn mint<'k>(
         &self,
-        issuer: &str,
+        names: &Names,
         now: u64,
         key: &'k SigningKey,
         foreign: impl FnOnce() -> Result<&'k SigningKey, IssuerError>,
@@ -87,14 +105,26 @@ impl TokenSpec {
         let header = json!({"alg": "RS256", "kid": key.kid(), "typ": "JWT"});
         let lifetime = self.lifetime_seconds.unwrap_or_else(|| self.kind.lifetime().as_secs());
         let mut claims = json!({
-            "iss": issuer, "aud": self.audience, "iat": now, "nbf": now, "exp": now.saturating_add(lifetime), "jti": random_id()?
+            "iss": names.acs, "aud": self.audience, "iat": now, "nbf": now, "exp": now.saturating_add(lifetime), "jti": random_id()?
         });
+        let entra = (self.kind == TokenKind::EventGrid).then(|| self.entra.clone().unwrap_or_default());
+        if let Some(entra) = &entra {
+            entra.describe(names, &mut claims);
+        }
         for (name, value) in &self.claims {
             set(&mut claims, name, value.clone());
         }
         match self.broken {
             None => sign(key, &header, &claims),
-            Some(broken) => broken.mint(header, claims, now, key, foreign),
+            Some(broken) => match (broken.breaks_entra(), &entra) {
+                (true, Some(entra)) => {
+                    entra.misdescribe(broken, names, &mut claims);
+                    sign(key, &header, &claims)
+                }
+                // What only Entra's tokens say cannot be wrong in another.
+                (true, None) => Err(IssuerError::Kind(broken)),
+                (false, _) => broken.mint(header, claims, now, key, foreign),
+            },
         }
     }
 }
@@ -163,6 +193,20 @@ broken! {
     Padded = "padded", TokenMalformed;
     /// Its signature is cut off.
     Truncated = "truncated", TokenMalformed;
+    /// Entra issued it for another tenant.
+    WrongTenant = "wrong-tenant", IssuerMismatch;
+    /// It is another application's of the same tenant.
+    WrongApplication = "wrong-application", ClaimMismatch;
+    /// It names no application.
+    NoApplication = "no-application", ClaimMissing;
+    /// It names its application as the other version does.
+    SwappedApplication = "swapped-application", ClaimMissing;
+    /// It names one application as version 1.0 does and another as version 2.0 does.
+    TwoApplications = "two-applications", ClaimMismatch;
+    /// A person signed in for it.
+    UserToken = "user-token", ClaimMismatch;
+    /// It says that it is of the other version than its issuer is of.
+    WrongVersion = "wrong-version", ClaimMismatch;
 }
 
 impl Broken {
@@ -170,6 +214,21 @@ impl Broken {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|broken| broken.name() == name)
+    }
+
+    /// Whether only Entra's tokens can be broken in this way.
+    #[must_use]
+    pub const fn breaks_entra(self) -> bool {
+        matches!(
+            self,
+            Self::WrongTenant
+                | Self::WrongApplication
+                | Self::NoApplication
+                | Self::SwappedApplication
+                | Self::TwoApplications
+                | Self::UserToken
+                | Self::WrongVersion
+        )
     }
 
     fn mint<'k>(
@@ -226,6 +285,13 @@ impl Broken {
                 let token = sign(key, &header, &claims)?;
                 return Ok(token.rsplit_once('.').map_or_else(String::new, |(signed, _)| signed.to_owned()));
             }
+            Self::WrongTenant
+            | Self::WrongApplication
+            | Self::NoApplication
+            | Self::SwappedApplication
+            | Self::TwoApplications
+            | Self::UserToken
+            | Self::WrongVersion => return Err(IssuerError::Kind(self)),
         }
         sign(key, &header, &claims)
     }
@@ -250,13 +316,13 @@ impl<'de> Deserialize<'de> for Broken {
     }
 }
 
-fn set(object: &mut Value, name: &str, value: Value) {
+pub(super) fn set(object: &mut Value, name: &str, value: Value) {
     if let Some(object) = object.as_object_mut() {
         object.insert(name.to_owned(), value);
     }
 }
 
-fn remove(object: &mut Value, name: &str) {
+pub(super) fn remove(object: &mut Value, name: &str) {
     if let Some(object) = object.as_object_mut() {
         object.remove(name);
     }

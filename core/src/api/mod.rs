@@ -61,6 +61,12 @@ pub mod bounds {
     pub const FORWARDED_HEADERS: usize = 16;
     /// `methods`.
     pub const METHODS: usize = 16;
+    /// `applicationIds`.
+    pub const APPLICATION_IDS: usize = 16;
+    /// `roles`.
+    pub const ROLES: usize = 16;
+    /// `subscriptionNames`.
+    pub const SUBSCRIPTION_NAMES: usize = 32;
     /// Grants' `hosts` and `namespaces`, each.
     pub const GRANTED: usize = 256;
 }

@@ -7,7 +7,7 @@ use crate::{
         AudiencesFrom, CallAutomation, Duration, JwksFrom, Transport,
         bounds::{ALL_AUDIENCES, AUDIENCE_MAPS, TEXT_LENGTH},
     },
-    decide::{Algorithm, AlgorithmSet, Audience, Audiences, Issuers, KeySetId, KeySource, TokenRule, parse_guid, reuse_scope},
+    decide::{Algorithm, AlgorithmSet, Audience, Audiences, ClaimRule, Issuers, KeySetId, KeySource, TokenRule, parse_guid, reuse_scope},
 };
 
 use super::{
@@ -77,6 +77,7 @@ pub(super) fn compile_call_automation(
         clock_skew_ms,
         max_lifetime_ms,
         require_issued_at,
+        claims: ClaimRule::Nothing,
         reuse,
     })
 }

@@ -6,6 +6,7 @@ mod api_key;
 mod call_automation;
 mod conflicts;
 mod context;
+mod event_grid;
 mod findings;
 mod forward;
 mod host_grants;

@@ -16,6 +16,7 @@ use super::{
     api_key::compile_api_key,
     call_automation::compile_call_automation,
     context::Context,
+    event_grid::{CompiledEventGrid, compile_event_grid},
     findings::{Field, Findings, reasons, shown},
     matches::{compile_paths, is_within},
     names,
@@ -70,23 +71,32 @@ fn compile_readable(
     let at_key = at.key("apiKey");
     let key = api_key.as_ref().and_then(|api_key| compile_api_key(api_key, *r#type, policy.namespace, &at_key, context, findings));
     let ids = (policy.uid, policy.namespace);
-    let token = match r#type {
+    // FAIL-CLOSED: a part that is written and did not come out whole is never left out.
+    let (token, event_grid, is_whole_type) = match r#type {
         SenderType::CallAutomation => {
-            call_automation.as_ref().and_then(|spec| compile_call_automation(spec, ids, &at.key("callAutomation"), context, findings))
+            let compile = |spec| compile_call_automation(spec, ids, &at.key("callAutomation"), context, findings);
+            let token = call_automation.as_ref().and_then(compile);
+            let is_whole = token.is_some();
+            (token, None, is_whole)
         }
-        SenderType::EventGrid | SenderType::Jwt => {
+        SenderType::EventGrid => {
+            let compile = |spec| compile_event_grid(spec, policy.uid, api_key.as_ref(), &at.key("eventGrid"), context, findings);
+            match event_grid.as_ref().and_then(compile) {
+                Some(CompiledEventGrid { token, rule }) => (token, Some(Box::new(rule)), true),
+                None => (None, None, false),
+            }
+        }
+        SenderType::Jwt => {
             findings.error(&at.key("type"), reasons::NOT_SUPPORTED, format!("senders of type `{}` are not supported yet", r#type.name()));
-            None
+            (None, None, false)
         }
         SenderType::NoToken => {
             judge_no_token(sender, at, findings);
-            None
+            (None, None, true)
         }
     };
-    // FAIL-CLOSED: a part that is written and did not come out whole is never left out.
-    let is_complete =
-        sources.is_some() == rule.is_some() && api_key.is_some() == key.is_some() && (*r#type == SenderType::NoToken || token.is_some());
-    let checks = SenderChecks { sources: rule, api_key: key, token };
+    let is_complete = sources.is_some() == rule.is_some() && api_key.is_some() == key.is_some() && is_whole_type;
+    let checks = SenderChecks { sources: rule, api_key: key, event_grid, token };
     // One usable API key is enough, whatever is wrong with the others.
     let is_sound = *is_whole && is_complete && !findings.has_errors_but_of_secrets_since(mark);
     let checks = if is_sound { Ok(checks) } else { Err(findings.problem_under(at)) };

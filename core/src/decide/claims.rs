@@ -56,7 +56,7 @@ mod tests {
     use std::{collections::HashMap, sync::Arc};
 
     use super::*;
-    use crate::decide::{AlgorithmSet, Audiences, Issuers, KeySet, KeySetId, KeySource, ReuseMode};
+    use crate::decide::{AlgorithmSet, Audiences, ClaimRule, Issuers, KeySet, KeySetId, KeySource, ReuseMode};
 
     const NOW: i64 = 1_800_000_000_000;
 
@@ -70,6 +70,7 @@ mod tests {
             clock_skew_ms: 30_000,
             max_lifetime_ms: Some(300_000),
             require_issued_at: false,
+            claims: ClaimRule::Nothing,
             reuse: ReuseMode::Allow,
             reuse_scope: [0; 32],
         }

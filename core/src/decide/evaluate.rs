@@ -8,9 +8,9 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::digest;
 
 use super::{
-    About, Allow, AllowReason, ApiKeyCarrier, Decided, Decision, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow, Policy,
-    PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched, Verdict, WantedKey,
-    credential,
+    About, Allow, AllowReason, Answer, ApiKeyCarrier, Decided, Decision, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow,
+    PendingAnswer, Policy, PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched,
+    Verdict, WantedKey, credential,
     explain::SourceNote,
     index::{Coverage, Selection, coverage},
     sender::{self, Evidence, Met, SenderSteps, Unmet},
@@ -242,6 +242,7 @@ impl<'c, T: Trace> Check<'c, T> {
         }
         self.about.verified = evidence.is_verified();
         match granted {
+            Some(Grant { met: Met { answer: Some(answer), .. }, sender, .. }) => self.answer(policy, sender, *answer, evidence),
             Some(grant) => self.allow(policy, grant, evidence, forward),
             None => self.refuse(policy, refusals, evidence),
         }
@@ -291,7 +292,8 @@ impl<'c, T: Trace> Check<'c, T> {
     fn allow(mut self, policy: &Policy, grant: Grant<'_>, evidence: Evidence<'_>, forward: &Arc<Forward>) -> Decided {
         self.about.sender = Some(Arc::clone(&grant.sender.name));
         self.about.source_mismatch = grant.met.source_mismatch;
-        let claim = claim_reuse(policy, grant.checks, evidence.token(), self.request);
+        // FAIL-CLOSED: a_handshake_spends_no_token (what it carries was not judged)
+        let claim = grant.met.audience.and_then(|_| claim_reuse(policy, grant.checks, evidence.token(), self.request));
         self.about.token = grant.met.audience.and_then(|audience| evidence.into_token_facts(Some(audience)));
         let allowed = self.conclude(policy, Ok(grant.mutations));
         match claim {
@@ -299,6 +301,19 @@ impl<'c, T: Trace> Check<'c, T> {
             Some(claim) => {
                 let shadow = (policy.mode == Mode::Shadow).then(|| shadow_mutations(forward));
                 Decided::NeedsReuse(PendingAllow { claim, allowed, shadow })
+            }
+        }
+    }
+
+    /// A sender answers in the upstream's place; how often it may, others keep count of. Shadow does nothing in the upstream's place.
+    fn answer(mut self, policy: &Policy, sender: &Sender, answer: Answer, evidence: Evidence<'_>) -> Decided {
+        self.about.sender = Some(Arc::clone(&sender.name));
+        self.about.token = evidence.into_token_facts(None);
+        match policy.mode {
+            Mode::Shadow => Decided::Final(self.conclude(policy, Ok(shadow_mutations(policy.rules.forward())))),
+            Mode::Enforce => {
+                let answered = Verdict { decision: Decision::Answer(answer), about: self.about };
+                Decided::NeedsTurn(PendingAnswer { policy: Arc::clone(&policy.id), answered })
             }
         }
     }
@@ -363,14 +378,14 @@ fn on_path<'p>(policy: &Policy, senders: &'p [Sender], path: &Path<'_>) -> impl 
 }
 
 impl<'p> Grant<'p> {
-    /// Which of several grants counts: the smallest, so that the order of senders never matters.
-    fn rank(&self) -> (u8, &'p str) {
+    /// Which of several grants counts: the smallest, so that the order of senders never matters. What is answered at the edge needs nobody else.
+    fn rank(&self) -> (bool, u8, &'p str) {
         let reuse = match reuse_of(self.checks) {
             ReuseMode::Allow => 0,
             ReuseMode::Observe => 1,
             ReuseMode::Deny => 2,
         };
-        (reuse, &self.sender.name)
+        (self.met.answer.is_none(), reuse, &self.sender.name)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Now, Reason, Request, TokenRule, token::Token};
+use super::{ClaimRule, Now, Reason, Request, TokenRule, claims, entra, token::Token};
 
 /// The source of a request and how it was judged.
 pub(super) struct SourceNote<'r> {
@@ -37,6 +37,10 @@ pub(super) struct TokenNote<'t> {
 impl fmt::Display for TokenNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(token), Self { rule, now, .. }) = (self.token, self) else { return f.write_str("there is no token that can be read") };
+        if let Some(objection) = self.objection(token) {
+            let fault = if objection.reason == Reason::ClaimMissing { "is absent" } else { "is not as the sender demands" };
+            return write!(f, "claim {} {fault}", objection.claim);
+        }
         let claims = &token.claims;
         let text = |text: &Option<Box<str>>| text.as_deref().map_or_else(|| "absent".to_owned(), |text| format!("`{}`", text.escape_debug()));
         match self.reason {
@@ -68,6 +72,37 @@ impl fmt::Display for TokenNote<'_> {
             Some(Reason::ClaimMissing) => f.write_str("iss, aud, exp, or a date of issue that the sender requires, is absent"),
             Some(reason) => write!(f, "{reason}"),
         }
+    }
+}
+
+impl TokenNote<'_> {
+    /// What is wrong with the claims that only this type of sender looks at, if that is why it is refused.
+    fn objection(&self, token: &Token<'_>) -> Option<entra::Objection> {
+        let is_measured = claims::measure(&token.claims, self.rule, self.now).is_ok();
+        match (&self.rule.claims, self.reason) {
+            (ClaimRule::Entra(rule), Some(Reason::ClaimMissing | Reason::ClaimMismatch)) if is_measured => entra::measure(token, rule).err(),
+            (ClaimRule::Entra(_) | ClaimRule::Nothing, _) => None,
+        }
+    }
+}
+
+/// A handshake that is not answered.
+pub(super) struct HandshakeNote<'r> {
+    pub(super) request: &'r Request<'r>,
+    pub(super) reason: Reason,
+}
+
+impl fmt::Display for HandshakeNote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request, reason } = self;
+        if *reason == Reason::BodyUnavailable {
+            return write!(f, "its whole body has to be seen, and the proxy sent {:?}", request.body);
+        }
+        if !request.wire.answers_at_edge() {
+            return f.write_str("over this wire nobody can be answered in the application's place");
+        }
+        let expected = if request.method == "OPTIONS" { "a question of Event Grid's with `webhook-request-origin`" } else { "one validation event" };
+        write!(f, "it claims to be a handshake and is not exactly {expected}")
     }
 }
 

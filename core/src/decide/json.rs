@@ -1,4 +1,4 @@
-//! A strict scanner for the one JSON object that a token part is (RFC 8259): one pass, no copies, no tree.
+//! A strict scanner for JSON that strangers send, the parts of a token first of all (RFC 8259): one pass, no copies, no tree.
 //!
 //! Ours, since it is half of what a refused token costs; a test holds it against `serde_json`. Stricter than that: no member name comes
 //! twice at any depth (two parsers would disagree on which one counts), none has escapes, and depth and members are bounded.
@@ -22,10 +22,19 @@ pub(super) struct Scanner<'j> {
 impl<'j> Scanner<'j> {
     /// Reads `text` as one object and nothing after it. `member` is called with each name and must read its value from the scanner.
     pub(super) fn read_object(text: &'j str, member: impl FnMut(&'j str, &mut Self) -> Option<()>) -> Option<()> {
+        Self::read(text, |scanner| scanner.object(member))
+    }
+
+    /// Reads `text` as one array and nothing after it. `item` is called for each item and must read it from the scanner.
+    pub(super) fn read_array(text: &'j str, item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        Self::read(text, |scanner| scanner.array(item))
+    }
+
+    fn read(text: &'j str, value: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         let has_controls = text.bytes().fold(false, |found, byte| found | (byte < 0x20));
         let mut scanner = Self { text, at: 0, depth: 0, has_controls };
         scanner.space();
-        scanner.object(member)?;
+        value(&mut scanner)?;
         scanner.space();
         (scanner.at == text.len()).then_some(())
     }
@@ -89,7 +98,8 @@ impl<'j> Scanner<'j> {
         }
     }
 
-    fn object(&mut self, mut member: impl FnMut(&'j str, &mut Self) -> Option<()>) -> Option<()> {
+    /// An object; `member` is called as by [`Self::read_object`].
+    pub(super) fn object(&mut self, mut member: impl FnMut(&'j str, &mut Self) -> Option<()>) -> Option<()> {
         let mut names = Names::default();
         self.sequence(b'{', b'}', |scanner| {
             let (start, has_escapes) = scanner.quoted()?;

@@ -14,7 +14,9 @@
 //! | `keys` | public keys, parsed once, and the one place that verifies a signature |
 //! | `token` | the strict parser of signed tokens |
 //! | `claims` | what a token says, measured against a policy and the time |
+//! | `entra` | what a token of Microsoft Entra says beyond that |
 //! | `credential` | the API key in a query or a header |
+//! | `handshake` | Event Grid's validation handshake: what is one, and its answer |
 //! | `sender` | one sender of a policy, all its checks in order of cost |
 //! | `evaluate` | from the request to the verdict: floors, policy, senders, Shadow |
 //! | `verdict`, `reason` | what was decided and why |
@@ -23,9 +25,11 @@
 mod base64url;
 mod claims;
 mod credential;
+mod entra;
 mod evaluate;
 mod explain;
 mod grants;
+mod handshake;
 mod index;
 mod json;
 mod jwks;
@@ -44,21 +48,24 @@ mod verdict;
 /// A map for lookups by what comes from the wire, filled only from the configuration: a fast hash is enough, since no stranger inserts.
 pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
+pub use entra::EntraRule;
 pub use evaluate::decide;
 pub use grants::Grants;
+pub use handshake::{EventGridRule, HandshakeMode};
 pub use index::{PolicySet, PolicySetParts};
 pub use jwks::{JwksError, KeySetReading, MAX_JWKS, MAX_KEYS, RejectedKey, read_key_set};
 pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, KeySource, VerifyingKey};
 pub use network::RangeSet;
 pub use path::Path;
 pub use policy::{
-    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode, OnMismatch, PathPattern, Policy,
-    PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
+    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, ClaimRule, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode, OnMismatch,
+    PathPattern, Policy, PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
 };
 pub use reason::{Class, Reason};
 pub use request::{Body, Header, Headers, Host, RawRequest, Request, Target, Wire};
 pub use time::Now;
 pub use trace::{NoTrace, Step, StepOutcome, Trace};
 pub use verdict::{
-    About, Allow, AllowReason, Answer, Decided, Decision, Mutations, PendingAllow, ReuseAnswer, ReuseClaim, TokenFacts, Verdict, WantedKey,
+    About, Allow, AllowReason, Answer, Decided, Decision, Mutations, PendingAllow, PendingAnswer, ReuseAnswer, ReuseClaim, TokenFacts, Verdict,
+    WantedKey,
 };

@@ -10,7 +10,7 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, KeySetId, KeySource, RangeSet, path::fold_path};
+use super::{AlgorithmSet, EntraRule, EventGridRule, KeySetId, KeySource, RangeSet, path::fold_path};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -201,7 +201,9 @@ pub struct SenderChecks {
     pub sources: Option<SourceRule>,
     /// The API key it must carry.
     pub api_key: Option<ApiKeyRule>,
-    /// The token it must carry; `None` for `NoToken`.
+    /// What Event Grid does beside delivering; `None` for every other sender.
+    pub event_grid: Option<Box<EventGridRule>>,
+    /// The token it must carry; `None` for `NoToken`, and for Event Grid where none is asked for.
     pub token: Option<TokenRule>,
 }
 
@@ -277,10 +279,21 @@ pub struct TokenRule {
     pub max_lifetime_ms: Option<i64>,
     /// A token with neither `iat` nor `nbf` is refused.
     pub require_issued_at: bool,
+    /// What its other claims must say.
+    pub claims: ClaimRule,
     /// What is done about reuse.
     pub reuse: ReuseMode,
     /// What its tokens are remembered under: [`reuse_scope`] of the policy and the key set.
     pub reuse_scope: [u8; 32],
+}
+
+/// What the claims of a token must say that are not measured for every sender.
+#[derive(Clone, Debug)]
+pub enum ClaimRule {
+    /// Nothing.
+    Nothing,
+    /// It is Entra's, for an application of one tenant.
+    Entra(Box<EntraRule>),
 }
 
 /// Who may have issued a token, compared byte for byte: one issuer, or one under two names (Entra's, by version of the token).

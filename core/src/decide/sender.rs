@@ -3,9 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    About, ApiKeyCarrier, Audience, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch, Reason, Request, SenderChecks,
-    SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential,
+    About, Answer, ApiKeyCarrier, Audience, ClaimRule, EventGridRule, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch,
+    Reason, Request, SenderChecks, SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential, entra,
     explain::{self, SourceNote},
+    handshake::{self, Handshake},
     network::is_private,
     token::{self, Token},
 };
@@ -26,8 +27,10 @@ pub(super) struct Evidence<'r> {
 /// What a sender's demands came to when all of them are met.
 #[derive(Debug)]
 pub(super) struct Met<'p> {
-    /// The audience that the token matched.
+    /// The audience that the token matched; `None` where the sender asked for no token.
     pub(super) audience: Option<&'p Audience>,
+    /// What it is answered with at the edge instead of passing.
+    pub(super) answer: Option<Box<Answer>>,
     /// The source lies outside the sender's ranges, which it only observes.
     pub(super) source_mismatch: bool,
 }
@@ -89,6 +92,16 @@ impl<'r> Evidence<'r> {
             steps.add("api key", result, format_args!("{}", credential::CarrierNote(&rule.carrier)));
             result?;
         }
+        if let Some(rule) = &checks.event_grid {
+            let handshake = check_delivery(self.request, rule, steps)?;
+            if let Some(handshake) = handshake {
+                let answer = match handshake {
+                    Handshake::Answer(answer) => Some(Box::new(answer)),
+                    Handshake::Pass => None,
+                };
+                return Ok(Met { audience: None, answer, source_mismatch });
+            }
+        }
         let mut audience = None;
         if let Some(rule) = &checks.token {
             let result = self.check_token(rule);
@@ -97,7 +110,7 @@ impl<'r> Evidence<'r> {
             steps.add("token", reason, format_args!("{}", explain::TokenNote { token, rule, now: self.now, reason: reason.err() }));
             audience = Some(result?);
         }
-        Ok(Met { audience, source_mismatch })
+        Ok(Met { audience, answer: None, source_mismatch })
     }
 
     /// Form, algorithm, claims and time first; the key and the one expensive step last.
@@ -124,8 +137,33 @@ impl<'r> Evidence<'r> {
         {
             *slot = Some((address, verified));
         }
-        if verified { Ok(audience) } else { Err(Reason::SignatureInvalid.into()) }
+        if !verified {
+            return Err(Reason::SignatureInvalid.into());
+        }
+        match &rule.claims {
+            ClaimRule::Nothing => {}
+            ClaimRule::Entra(rule) => entra::measure(token, rule).map_err(|objection| objection.reason)?,
+        }
+        Ok(audience)
     }
+}
+
+/// What Event Grid does beside delivering: `Some` for a handshake, for which no token is asked.
+fn check_delivery(request: &Request<'_>, rule: &EventGridRule, steps: &mut SenderSteps<'_, impl Trace>) -> Result<Option<Handshake>, Reason> {
+    let handshake = handshake::judge(request, rule);
+    match &handshake {
+        Ok(None) => {}
+        Ok(Some(Handshake::Answer(_))) => steps.add("handshake", Ok(()), format_args!("a handshake, answered at the edge")),
+        Ok(Some(Handshake::Pass)) => steps.add("handshake", Ok(()), format_args!("a handshake and nothing else, for which no token is asked")),
+        Err(reason) => steps.add("handshake", Err(*reason), format_args!("{}", explain::HandshakeNote { request, reason: *reason })),
+    }
+    let handshake = handshake?;
+    if !rule.subscriptions.is_empty() {
+        let result = handshake::check_subscription(request, rule, handshake.is_some());
+        steps.add("delivery", result, format_args!("`aeg-subscription-name` is measured against {} names", rule.subscriptions.len()));
+        result?;
+    }
+    Ok(handshake)
 }
 
 /// The key that the token names. `key_unknown` is said only where the keys were fetched after this request came: before that, the issuer
@@ -231,5 +269,6 @@ pub(super) fn headers_read(checks: &SenderChecks) -> impl Iterator<Item = &str> 
         ApiKeyCarrier::Header(name) => Some(name.as_ref()),
         ApiKeyCarrier::Query(_) => None,
     });
-    checks.token.as_ref().map(|_| "authorization").into_iter().chain(key)
+    let of_event_grid = checks.event_grid.as_ref().map_or(&[][..], |_| handshake::HEADERS);
+    checks.token.as_ref().map(|_| "authorization").into_iter().chain(key).chain(of_event_grid.iter().copied())
 }

@@ -109,6 +109,11 @@ impl<'a> Token<'a> {
         base64url::decode(self.signature, &mut buffer).map(verify).ok_or(Reason::TokenMalformed)
     }
 
+    /// Calls `member` with each claim's name; it must read the claim's value from the scanner. `None` if it does not like one.
+    pub(super) fn read_claims<'t>(&'t self, member: impl FnMut(&'t str, &mut Scanner<'t>) -> Option<()>) -> Option<()> {
+        Scanner::read_object(std::str::from_utf8(&self.payload).ok()?, member)
+    }
+
     /// A top-level claim's value as any JSON; `None` if it is absent. Null where the library cannot read all of the payload (half a character, in
     /// a claim that nobody measures): nobody knows then what its claims are.
     pub(super) fn claim(&self, name: &str) -> Option<Value> {

@@ -14,6 +14,8 @@ pub enum Decided {
     NeedsKey(WantedKey),
     /// Allow, once the token is known not to have been used.
     NeedsReuse(PendingAllow),
+    /// Answer at the edge, if the policy has not answered too often.
+    NeedsTurn(PendingAnswer),
 }
 
 /// A key that the issuer may have published since its keys were last fetched.
@@ -266,5 +268,28 @@ impl PendingAllow {
             _ => Decision::Deny(reason),
         };
         Verdict { decision, about }
+    }
+}
+
+/// An answer at the edge, of which a policy gives so many per second.
+#[derive(Debug)]
+pub struct PendingAnswer {
+    pub(super) policy: Arc<PolicyId>,
+    pub(super) answered: Verdict,
+}
+
+impl PendingAnswer {
+    /// The policy that answers.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<PolicyId> {
+        &self.policy
+    }
+
+    /// The final verdict. `has_turn`: the policy may give one more answer now.
+    #[must_use]
+    pub fn resolve(self, has_turn: bool) -> Verdict {
+        let Self { policy: _, answered } = self;
+        // FAIL-CLOSED: an_answer_too_many_is_no_answer
+        if has_turn { answered } else { Verdict { decision: Decision::Deny(Reason::Overloaded), about: answered.about } }
     }
 }

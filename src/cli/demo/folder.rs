@@ -1,9 +1,11 @@
 //! The demo's folder of policies, as an application team would write it; benches serve it, too.
 
-use crate::issuer::{DISCOVERY_PATH, Issuer};
+use crate::issuer::{DEMO_TENANT, DISCOVERY_PATH, Issuer};
 
 /// The resource that the demo's callbacks are for: its immutableResourceId.
 pub const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
+/// The application of Entra that the demo's events are for.
+pub const APPLICATION: &str = "api://ringfence-demo";
 /// The host that is guarded.
 pub const HOST: &str = "callbacks.contoso.com";
 /// The key in the callback URL.
@@ -17,6 +19,7 @@ pub const FILE: &str = "contoso.yaml";
 #[must_use]
 pub fn policies(issuer: &Issuer) -> String {
     let (name, url) = (issuer.issuer(), issuer.url());
+    let (issuer_v1, issuer_v2, jwks_uri) = issuer.authority(DEMO_TENANT);
     format!(
         "apiVersion: ringfence.dev/v1alpha1
 kind: CallbackPolicy
@@ -24,7 +27,7 @@ metadata: {{name: contact-center, namespace: contoso}}
 spec:
   match:
     hosts: [{HOST}]
-    paths: [{{prefix: /api/callbacks}}, {{exact: /media}}]
+    paths: [{{prefix: /api/callbacks}}, {{exact: /api/events}}, {{exact: /media}}]
   senders:
   - name: callbacks
     type: CallAutomation
@@ -45,6 +48,14 @@ spec:
       transport: WebSocket
     paths: [{{exact: /media}}]
     sources: {{sets: [acs-media], onMismatch: Observe}}
+  - name: incoming-call
+    type: EventGrid
+    eventGrid:
+      tenantId: {DEMO_TENANT}
+      audiences: [\"{APPLICATION}\"]
+      authority: {{issuerV1: {issuer_v1}, issuerV2: {issuer_v2}, jwksUri: {jwks_uri}}}   # the demo's own, too
+    paths: [{{exact: /api/events}}]
+    apiKey: {{query: key, secretRefs: [{{name: callback-key, key: current}}]}}
   forward:
     headers: [{{name: x-acs-audience, claim: aud}}]
 ---

@@ -28,7 +28,7 @@ use crate::{
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Run everything in one process: an issuer that imitates Azure Communication Services, a policy, all listeners, and a table of requests
+/// Run everything in one process: an issuer that imitates Azure Communication Services and Entra, a policy, all listeners, and a table of requests
 ///
 /// Every request of the table goes through the gRPC listener as Envoy would send it. Afterwards the demo stays up, with tokens and `curl`
 /// lines to try against its HTTP listener; Ctrl-C ends it.
@@ -102,7 +102,7 @@ fn print_place(output: &mut Output, issuer: &Issuer, folder: &Path, server: &Run
     let heading = output.paint(Tone::Strong, "Ringfence demo");
     output.line(heading)?;
     output.line(format!("  policies   {}", folder.join(FILE).display()))?;
-    output.line(format!("  issuer     {} (imitates Azure Communication Services)", issuer.url()))?;
+    output.line(format!("  issuer     {} (imitates Azure Communication Services and Entra)", issuer.url()))?;
     output.line(format!("  gRPC       {}", address(Some(server.grpc_addr()))))?;
     output.line(format!("  HTTP       {}", address(server.http_addr())))?;
     output.line(format!("  metrics    http://{}/metrics", server.metrics_addr()))?;
@@ -114,7 +114,7 @@ fn print_table(output: &mut Output, asked: &[Asked]) -> std::io::Result<()> {
         let is_expected = answer == expected;
         let tone = match (is_expected, answer.as_str()) {
             (false, _) => Tone::Bad,
-            (true, "allowed") => Tone::Good,
+            (true, "allowed" | "handshake") => Tone::Good,
             (true, _) => Tone::Warning,
         };
         let verdict = output.paint(tone, format!("{answer:<18}"));
@@ -136,6 +136,7 @@ fn print_invitation(output: &mut Output, issuer: &Issuer, server: &RunningServer
     output.line(format!("  curl -i '{}'", url(&format!("/api/callbacks?key={KEY}"))))?;
     output.line(format!("  curl -s 'http://{}/metrics' | grep ringfence_checks_total", server.metrics_addr()))?;
     output.line(format!("  ringfence token callback --issuer {} --audience {AUDIENCE}   # another token", issuer.url()))?;
+    output.line(format!("  ringfence token event-grid --issuer {}   # a token of Event Grid's, for {}", issuer.url(), "/api/events"))?;
     output.line("\nCtrl-C ends the demo.")?;
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::folder::{AUDIENCE, HOST, KEY, SOURCE};
+use super::folder::{APPLICATION, AUDIENCE, HOST, KEY, SOURCE};
 use crate::{
     cases::CaseRequest,
     client::{self, GrpcClient},
-    issuer::{Broken, Issuer, Rotation, TokenSpec},
+    issuer::{Broken, EntraSpec, EntraVersion, Issuer, Rotation, TokenSpec},
 };
 
 /// Where a request's token comes from.
@@ -76,7 +76,7 @@ pub(super) async fn ask_all(issuer: &Issuer, client: &GrpcClient) -> anyhow::Res
         let response = client.check(&question).await?;
         let took = began.elapsed();
         let outcome = client::outcome(&response);
-        let answer = if outcome.decision == "allowed" { outcome.decision } else { outcome.reason };
+        let answer = if matches!(outcome.decision.as_str(), "allowed" | "handshake") { outcome.decision } else { outcome.reason };
         asked.push(Asked { title, answer, status: outcome.status, took, expected });
     }
     Ok(asked)
@@ -98,7 +98,7 @@ fn rows() -> Vec<Row> {
     let good = || Token::Mint(TokenSpec::callback(AUDIENCE));
     let broken = |broken: Broken| Token::Mint(TokenSpec::callback(AUDIENCE).broken(broken));
     let media = CaseRequest::new(&format!("https://{HOST}/media")).source(SOURCE.parse().ok()).upgrade(true);
-    vec![
+    let of_acs = vec![
         row("a webhook: CallConnected", webhook(), good(), "allowed"),
         row("a media WebSocket", media, Token::Mint(TokenSpec::websocket(AUDIENCE)), "allowed"),
         row("another ACS customer's valid token", webhook(), broken(Broken::WrongAudience), "audience_mismatch"),
@@ -113,7 +113,46 @@ fn rows() -> Vec<Row> {
         row("a path in disguise", CaseRequest::new(&format!("https://{HOST}/x/..;/api/callbacks?key={KEY}")), good(), "ambiguous_path"),
         Row { before: Before::Rotate, ..row("a token of a key rotated in just now", webhook(), good(), "allowed") },
         row("the same token once more", webhook(), Token::Again, "token_reused"),
+    ];
+    of_acs.into_iter().chain(event_grid_rows()).collect()
+}
+
+/// What Event Grid sends: the two handshakes, in which it asks whether it may deliver, and deliveries.
+fn event_grid_rows() -> Vec<Row> {
+    let post = |kind: &str, body: &str| {
+        let request = CaseRequest::new(&format!("https://{HOST}/api/events?key={KEY}")).source("20.51.4.10".parse().ok());
+        request.header("content-type", "application/json; charset=utf-8").header("aeg-event-type", kind).body(body)
+    };
+    let options = CaseRequest::new(&format!("https://{HOST}/api/events?key={KEY}")).method(Some("OPTIONS".to_owned()));
+    let options = options.source("20.51.4.10".parse().ok()).header("webhook-request-origin", "eventgrid.azure.net");
+    let call = event("Microsoft.Communication.IncomingCall", &json!({"serverCallId": "aHR0cHM6Ly9h", "callerDisplayName": "Ada"}));
+    let validation = event("Microsoft.EventGrid.SubscriptionValidationEvent", &json!({"validationCode": "512d38b6-c7b8-40c8-89fe-f46f9e9622b6"}));
+    let row = |title, request, token, expected| Row { title, request, token, before: Before::Nothing, expected };
+    let v2 = TokenSpec { entra: Some(EntraSpec { version: EntraVersion::V2, ..EntraSpec::default() }), ..TokenSpec::event_grid(APPLICATION) };
+    vec![
+        row("Event Grid asks: may I deliver?", post("SubscriptionValidation", &validation), Token::None, "handshake"),
+        row("Event Grid asks, as CloudEvents has it", options, Token::None, "handshake"),
+        row("an IncomingCall under that header", post("SubscriptionValidation", &call), Token::None, "handshake_invalid"),
+        row("an IncomingCall, Entra's token 1.0", post("Notification", &call), Token::Mint(TokenSpec::event_grid(APPLICATION)), "allowed"),
+        row("an IncomingCall, Entra's token 2.0", post("Notification", &call), Token::Mint(v2.clone()), "allowed"),
+        row("another application of the tenant", post("Notification", &call), Token::Mint(v2.broken(Broken::WrongApplication)), "claim_mismatch"),
+        row("an IncomingCall without a token", post("Notification", &call), Token::None, "token_missing"),
     ]
+}
+
+/// A list of one event, as Event Grid sends it in its own schema.
+fn event(kind: &str, data: &Value) -> String {
+    json!([{
+        "id": "2d1781af-3a4c-4d7c-bd0c-e34b19da4e66",
+        "topic": "/subscriptions/1/resourcegroups/contoso/providers/microsoft.communication/communicationservices/contoso",
+        "subject": "",
+        "data": data,
+        "eventType": kind,
+        "eventTime": "2026-11-22T12:00:00.0000000Z",
+        "metadataVersion": "1",
+        "dataVersion": "1.0"
+    }])
+    .to_string()
 }
 
 /// A batch of one event as Call Automation sends it (CloudEvents 1.0).

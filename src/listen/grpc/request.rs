@@ -81,11 +81,17 @@ fn from_host<'a>(http: &HttpView<'a>, headers: &Headers<'a>) -> Option<&'a [u8]>
 /// What Envoy sent of the body: nothing, unless it buffers bodies.
 fn from_body<'a>(http: &HttpView<'a>, headers: &Headers<'a>) -> Body<'a> {
     let sent = if http.raw_body.is_empty() { http.body.as_bytes() } else { http.raw_body };
-    let is_longer = u64::try_from(http.size).is_ok_and(|size| size > sent.len() as u64);
+    let is_other_length = |length: &[u8]| std::str::from_utf8(length).ok().and_then(|length| length.parse::<u64>().ok()) != Some(sent.len() as u64);
+    let is_announced_otherwise = || match headers.one("content-length") {
+        Header::Absent => false,
+        Header::One(length) => is_other_length(length),
+        Header::Many => true,
+    };
+    let is_longer = || u64::try_from(http.size).is_ok_and(|size| size > sent.len() as u64) || is_announced_otherwise();
     match headers.one(PARTIAL_BODY) {
-        Header::One(b"false") if !is_longer => Body::Complete(sent),
+        Header::One(b"false") if !is_longer() => Body::Complete(sent),
         _ if sent.is_empty() => Body::Absent,
-        Header::Absent if !is_longer => Body::Complete(sent),
+        Header::Absent if !is_longer() => Body::Complete(sent),
         Header::Absent | Header::One(_) | Header::Many => Body::Partial(sent),
     }
 }

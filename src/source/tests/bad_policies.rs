@@ -234,16 +234,6 @@ fn a_sender_whose_path_cannot_be_read_denies_on_every_path() {
 
 #[test]
 fn unsupported_senders_deny_with_their_own_methods() {
-    let text = policy().replacen(
-        "type: NoToken\n      noToken: {methods: [POST, PUT]}",
-        "type: EventGrid\n      eventGrid: {tenantId: a, audiences: [b]}",
-        1,
-    );
-    let compiled = compile(&[("a.yaml", &text), ("b.yaml", SECRET)], &Options::default());
-    assert!(said(&compiled)[0].starts_with("error NotSupported spec.senders[2].type: senders of type `EventGrid` are not supported yet"));
-    let sender = &senders(holder(&compiled))[2];
-    assert_eq!(sender.methods, MethodRule::OneOf(["POST".into(), "OPTIONS".into()].into()));
-    assert!(sender.checks.is_err());
     let jwt =
         "type: JWT\n      jwt: {issuer: https://i.example, jwksUri: https://i.example/k, audiences: [b], algorithms: [RS256], methods: [PATCH]}";
     let text = policy().replacen("type: NoToken\n      noToken: {methods: [POST, PUT]}", jwt, 1);

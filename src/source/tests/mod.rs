@@ -17,6 +17,7 @@ use super::{
 
 mod bad_policies;
 mod cluster;
+mod event_grid;
 mod going_live;
 mod good_policies;
 mod order;

@@ -121,7 +121,7 @@ fn policies_are_shown_by_state() {
         matches: Match::default(),
         sources: Err("no sources".into()),
     };
-    let sound = SenderChecks { sources: None, api_key: None, token: None };
+    let sound = SenderChecks { sources: None, api_key: None, event_grid: None, token: None };
     let mut degraded = Policy::clone(&policy("degraded", &["one", "other"], Mode::Enforce));
     let Rules::Senders { senders, .. } = &mut degraded.rules else { panic!("no senders") };
     senders[0].checks = Ok(sound);

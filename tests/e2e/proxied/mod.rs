@@ -21,6 +21,7 @@ macro_rules! tests_of {
 
 mod cases;
 mod control_planes;
+mod event_grid;
 mod keys;
 mod metadata;
 mod pins;

@@ -29,6 +29,11 @@ impl Stand {
 
     /// The same with further flags for Ringfence and changes to the example.
     pub async fn start_with(door: &Door, flags: &[&str], edits: &[(&str, &str)]) -> Self {
+        Self::start_of(door, policies, flags, edits).await
+    }
+
+    /// The same with other policies.
+    pub async fn start_of(door: &Door, policies: fn(&Issuer) -> String, flags: &[&str], edits: &[(&str, &str)]) -> Self {
         let issuer = Issuer::start(IssuerOptions::default()).await.unwrap();
         let application = Upstream::start().await;
         let ringfence = Ringfence::start(&policies(&issuer), &[door.serve_flags, flags].concat()).await;

@@ -43,6 +43,7 @@ fn token_rule(issuer: &str, audience: &str, is_fetched: bool) -> TokenRule {
         clock_skew_ms: 30_000,
         max_lifetime_ms: Some(300_000),
         require_issued_at: false,
+        claims: ClaimRule::Nothing,
         reuse: ReuseMode::Observe,
         reuse_scope: [0; 32],
     }
@@ -76,6 +77,7 @@ fn ask(set: &PolicySet, target: &str, source: Option<&str>, authorization: Optio
         Decided::Final(verdict) => verdict,
         Decided::NeedsKey(wanted) => wanted.otherwise,
         Decided::NeedsReuse(pending) => panic!("no token here is good: {pending:?}"),
+        Decided::NeedsTurn(pending) => panic!("nobody here answers at the edge: {pending:?}"),
     }
 }
 
@@ -88,7 +90,7 @@ fn a_floor_in_shadow_is_counted_once_and_changes_nothing() {
     let trial = policy(
         "trial",
         Mode::Shadow,
-        vec![sender("any", Ok(SenderChecks { sources: None, api_key: Some(api_key("key")), token: None }))],
+        vec![sender("any", Ok(SenderChecks { sources: None, api_key: Some(api_key("key")), event_grid: None, token: None }))],
         Forward::default(),
     );
     let floors = || vec![shadow_floor("floor", sources("192.0.2.0/24", OnMismatch::Deny))];
@@ -132,7 +134,7 @@ fn any_sender() -> impl Strategy<Value = Sender> {
     ];
     let paths = prop_oneof![Just(vec![]), Just(vec![PathPattern::prefix("/api")]), Just(vec![PathPattern::exact("/API")])];
     (source, key, token, any::<bool>(), methods, paths).prop_map(|(sources, api_key, token, is_sound, methods, paths)| {
-        let checks = if is_sound { Ok(SenderChecks { sources, api_key, token }) } else { Err("unsound".into()) };
+        let checks = if is_sound { Ok(SenderChecks { sources, api_key, event_grid: None, token }) } else { Err("unsound".into()) };
         Sender { paths: paths.into(), methods, ..sender("", checks) }
     })
 }

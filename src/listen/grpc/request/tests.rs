@@ -119,6 +119,13 @@ fn a_body_is_complete_only_if_envoy_sent_all_of_it() {
         (marked(b"true"), 3, "abc", Body::Partial(b"abc")),
         (marked(b"true"), 3, "", Body::Absent),
         (marked(b"TRUE"), 3, "abc", Body::Partial(b"abc")),
+        (vec![raw("content-length", b"3")], 3, "abc", Body::Complete(b"abc")),
+        (vec![raw("content-length", b"4")], 3, "abc", Body::Partial(b"abc")),
+        (vec![raw("content-length", b"2")], 3, "abc", Body::Partial(b"abc")),
+        (vec![raw("content-length", b"x")], 3, "abc", Body::Partial(b"abc")),
+        (vec![raw("content-length", b"3"), raw("content-length", b"3")], 3, "abc", Body::Partial(b"abc")),
+        ([marked(b"false"), vec![raw("content-length", b"4")]].concat(), 3, "abc", Body::Partial(b"abc")),
+        ([marked(b"false"), vec![raw("content-length", b"4")]].concat(), 0, "", Body::Absent),
         ([marked(b"false"), marked(b"true")].concat(), 3, "abc", Body::Partial(b"abc")),
     ] {
         for as_bytes in [false, true] {
