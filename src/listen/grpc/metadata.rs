@@ -41,7 +41,9 @@ impl<'v> Metadata<'v> {
             return Self([decision, reason, policy, sender, None, None, None]);
         };
         let audience = token.audience.as_deref().map(|audience| ("audience", audience));
-        let id = |name: &'static str, header| Some((name, call_id(raw?, header)?));
+        // ACS sends them with the upgrade to a WebSocket, and with nothing else.
+        let upgrade = raw.filter(|raw| raw.method == b"GET");
+        let id = |name: &'static str, header| Some((name, call_id(upgrade?, header)?));
         let connection = id("call_connection_id", "x-ms-call-connection-id");
         let correlation = id("call_correlation_id", "x-ms-call-correlation-id");
         Self([decision, reason, policy, sender, audience, connection, correlation])

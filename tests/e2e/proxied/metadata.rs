@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{
     doors::ENVOY_GRPC,
     http::Ask,
-    policies::{AUDIENCE, HOST, KEY},
+    policies::{AUDIENCE, HOST, KEY, SECOND_AUDIENCE},
     stand::Stand,
     wait_for,
     websocket::{Socket, handshake},
@@ -20,7 +20,7 @@ async fn an_access_log_of_envoy_says_what_was_decided_and_for_whom() {
         Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST).header("Authorization", format!("Bearer {token}"))
     };
     let good = TokenSpec::callback(AUDIENCE);
-    assert_eq!(callback(&good).header("X-Ms-Call-Connection-Id", "conn-1").send(stand.proxy.address).await.status, 200);
+    assert_eq!(callback(&good).header("X-Ms-Call-Connection-Id", "c").send(stand.proxy.address).await.status, 200);
     assert_eq!(callback(&good.broken(Broken::WrongAudience)).header("X-Ms-Call-Connection-Id", "c").send(stand.proxy.address).await.status, 401);
     assert_eq!(Ask::new("GET", "/elsewhere").header("Host", "fabrikam.com").send(stand.proxy.address).await.status, 403);
     let token = stand.issuer.mint(&TokenSpec::websocket(AUDIENCE)).unwrap();
@@ -29,7 +29,7 @@ async fn an_access_log_of_envoy_says_what_was_decided_and_for_whom() {
     drop(Socket::open(&media, stand.proxy.address).await.unwrap_or_else(|answer| panic!("refused: {answer:?}")));
 
     let expected = [
-        json!(["allowed", "allowed", "contoso/contact-center", "callbacks", AUDIENCE, "conn-1", null]),
+        json!(["allowed", "allowed", "contoso/contact-center", "callbacks", AUDIENCE, null, null]),
         json!(["denied", "audience_mismatch", "contoso/contact-center", "callbacks", null, null, null]),
         json!(["denied", "no_policy", null, null, null, null, null]),
         json!(["allowed", "allowed", "contoso/contact-center", "media", AUDIENCE, "conn-2", "corr-2"]),
@@ -46,4 +46,26 @@ async fn an_access_log_of_envoy_says_what_was_decided_and_for_whom() {
 /// What a line of the log tells of the decision.
 fn told(line: &Value) -> Value {
     ["decision", "reason", "policy", "sender", "audience", "call_connection_id", "call_correlation_id"].iter().map(|key| line[key].clone()).collect()
+}
+
+#[tokio::test]
+async fn an_audience_that_goes_wild_takes_nothing_from_another() {
+    const ROUTER: &str = "                  - name: envoy.filters.http.router\n";
+    let filter = include_str!("../../../deploy/examples/envoy-grpc/rate-limit.yaml");
+    let narrow =
+        filter.replace("max_tokens: 100, tokens_per_fill: 100, fill_interval: 1s", "max_tokens: 2, tokens_per_fill: 2, fill_interval: 3600s");
+    assert_ne!(narrow, filter);
+    let indented: String = narrow.lines().map(|line| format!("                  {line}\n")).collect();
+    let stand = Stand::start_with(&ENVOY_GRPC, &[], &[(ROUTER, &(indented + ROUTER))]).await;
+    let status = async |spec: &TokenSpec| {
+        let ask = Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST);
+        ask.header("Authorization", format!("Bearer {}", stand.issuer.mint(spec).unwrap())).send(stand.proxy.address).await.status
+    };
+    let (wild, other) = (TokenSpec::callback(AUDIENCE), TokenSpec::callback(SECOND_AUDIENCE));
+    let stranger = wild.clone().broken(Broken::Tampered);
+    let mut statuses = Vec::new();
+    for spec in [&stranger, &stranger, &stranger, &wild, &wild, &wild, &other] {
+        statuses.push(status(spec).await);
+    }
+    assert_eq!(statuses, [401, 401, 401, 200, 200, 429, 200]);
 }

@@ -79,7 +79,10 @@ fn an_allow_tells_who_allowed_which_audience_and_call() {
         ("call_correlation_id", "corr-1"),
     ];
     assert_eq!(told, expected(&all));
-    assert_eq!(read(&Metadata::of_verdict(&verdict, None)), expected(all.get(..5).unwrap()));
+    let webhook = RawRequest { method: b"POST", ..raw };
+    for raw in [None, Some(&webhook)] {
+        assert_eq!(read(&Metadata::of_verdict(&verdict, raw)), expected(all.get(..5).unwrap()));
+    }
 }
 
 #[test]
