@@ -2,9 +2,14 @@
 //!
 //! Paths are looked up folded, since every match is a match of the folded path as well; the caller then learns whether the spelling mattered.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::HashSet,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-use super::{Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Unmatched, grants::suffixes};
+use super::{Few, Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Unmatched, grants::suffixes};
 
 /// Everything the live path looks up, immutable: built by `compile`, swapped as a whole.
 #[derive(Debug, Default)]
@@ -156,41 +161,90 @@ impl PolicySet {
     }
 }
 
+/// The name of a host as a key: one of usual length lies within the table, where looking for it ends.
+#[derive(Clone, Debug)]
+enum HostName {
+    Short { length: u8, text: [u8; Self::SHORT] },
+    Long(Box<[u8]>),
+}
+
+impl HostName {
+    /// Longest name that is kept in place.
+    const SHORT: usize = 54;
+
+    fn new(host: &str) -> Self {
+        let mut text = [0; Self::SHORT];
+        match (text.get_mut(..host.len()), u8::try_from(host.len())) {
+            (Some(start), Ok(length)) => {
+                start.copy_from_slice(host.as_bytes());
+                Self::Short { length, text }
+            }
+            _ => Self::Long(host.as_bytes().into()),
+        }
+    }
+}
+
+impl Borrow<[u8]> for HostName {
+    fn borrow(&self) -> &[u8] {
+        match self {
+            Self::Short { length, text } => text.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(text) => text,
+        }
+    }
+}
+
+impl PartialEq for HostName {
+    fn eq(&self, other: &Self) -> bool {
+        Borrow::<[u8]>::borrow(self) == Borrow::<[u8]>::borrow(other)
+    }
+}
+
+impl Eq for HostName {}
+
+impl Hash for HostName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrow::<[u8]>::borrow(self).hash(state);
+    }
+}
+
 /// The policies of one scope by host.
 #[derive(Debug, Default)]
 struct HostTable {
-    exact: Map<Box<str>, PathTable>,
+    exact: Map<HostName, PathTable>,
     suffix: Map<Box<str>, PathTable>,
     any: PathTable,
 }
 
 impl HostTable {
     fn new(policies: &[Arc<Policy>]) -> Self {
-        let mut table = Self::default();
+        let (mut exact, mut suffix, mut any) = (Map::<HostName, Vec<Entry>>::default(), Map::<Box<str>, Vec<Entry>>::default(), Vec::new());
         for policy in policies {
             for host in &policy.matches.hosts {
                 let paths = match host {
-                    HostPattern::Exact(host) => table.exact.entry(host.clone()).or_default(),
-                    HostPattern::Suffix(suffix) => table.suffix.entry(suffix.clone()).or_default(),
-                    HostPattern::Any => &mut table.any,
+                    HostPattern::Exact(host) => exact.entry(HostName::new(host)).or_default(),
+                    HostPattern::Suffix(suffix_of) => suffix.entry(suffix_of.clone()).or_default(),
+                    HostPattern::Any => &mut any,
                 };
-                paths.add(policy);
+                paths.extend(Entry::all_of(policy));
             }
         }
-        table.exact.values_mut().chain(table.suffix.values_mut()).chain([&mut table.any]).for_each(PathTable::sort);
-        table
+        Self {
+            exact: exact.into_iter().map(|(host, paths)| (host, PathTable::new(paths))).collect(),
+            suffix: suffix.into_iter().map(|(suffix, paths)| (suffix, PathTable::new(paths))).collect(),
+            any: PathTable::new(any),
+        }
     }
 
     /// The path tables for `host`, the most specific first.
     fn tables<'p>(&'p self, host: &str) -> impl Iterator<Item = &'p PathTable> {
         let wildcards = (!self.suffix.is_empty()).then(|| suffixes(host).filter_map(|suffix| self.suffix.get(suffix)));
-        self.exact.get(host).into_iter().chain(wildcards.into_iter().flatten()).chain((!self.any.0.is_empty()).then_some(&self.any))
+        self.exact.get(host.as_bytes()).into_iter().chain(wildcards.into_iter().flatten()).chain((!self.any.0.is_empty()).then_some(&self.any))
     }
 }
 
 /// The paths of one host: exact ones first, then prefixes from the longest to the shortest, each group in folded order.
 #[derive(Debug, Default)]
-struct PathTable(Vec<Entry>);
+struct PathTable(Few<Entry>);
 
 #[derive(Debug)]
 struct Entry {
@@ -199,6 +253,12 @@ struct Entry {
 }
 
 impl Entry {
+    /// One for each of the policy's paths.
+    fn all_of(policy: &Arc<Policy>) -> impl Iterator<Item = Self> {
+        let every_path = policy.matches.paths.is_empty().then(|| PathPattern::prefix("/"));
+        policy.matches.paths.iter().cloned().chain(every_path).map(|pattern| Self { pattern, policy: Arc::clone(policy) })
+    }
+
     /// The order in which entries are kept: the most specific first.
     fn rank(&self) -> (bool, std::cmp::Reverse<usize>, &str) {
         match &self.pattern {
@@ -209,18 +269,9 @@ impl Entry {
 }
 
 impl PathTable {
-    fn add(&mut self, policy: &Arc<Policy>) {
-        if policy.matches.paths.is_empty() {
-            self.0.push(Entry { pattern: PathPattern::prefix("/"), policy: Arc::clone(policy) });
-        }
-        for pattern in &policy.matches.paths {
-            self.0.push(Entry { pattern: pattern.clone(), policy: Arc::clone(policy) });
-        }
-    }
-
-    fn sort(&mut self) {
-        self.0.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        self.0.shrink_to_fit();
+    fn new(mut entries: Vec<Entry>) -> Self {
+        entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        Self(entries.into())
     }
 
     /// The entries that match `path`, itself folded, the most specific first. A handful is walked through; of many, each length of prefix

@@ -9,6 +9,7 @@
 //! | `policy` | what is allowed, as compiled: policies, senders, floors |
 //! | `grants` | which namespaces may speak for a host |
 //! | `index` | which policy speaks for a host and a path |
+//! | `few` | lists that mostly hold one item |
 //! | `network` | address ranges |
 //! | `jwks` | the reader of key sets, key by key |
 //! | `keys` | public keys, parsed once, and the one place that verifies a signature |
@@ -28,6 +29,7 @@ mod credential;
 mod entra;
 mod evaluate;
 mod explain;
+mod few;
 mod grants;
 mod handshake;
 mod index;
@@ -50,6 +52,7 @@ pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::Rand
 
 pub use entra::EntraRule;
 pub use evaluate::decide;
+pub use few::Few;
 pub use grants::Grants;
 pub use handshake::{EventGridRule, HandshakeMode};
 pub use index::{PolicySet, PolicySetParts};

@@ -10,7 +10,7 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, EntraRule, EventGridRule, KeySetId, KeySource, RangeSet, path::fold_path};
+use super::{AlgorithmSet, EntraRule, EventGridRule, Few, KeySetId, KeySource, RangeSet, path::fold_path};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +76,7 @@ pub struct Policy {
 
 /// What a policy demands.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "the large one is the common one, and lies with its policy for the sake of speed")]
 pub enum Rules {
     /// It cannot be read, or none of it is usable: every request it matches is `policy_invalid`.
     Invalid {
@@ -87,7 +88,7 @@ pub enum Rules {
     /// A request must satisfy one of these senders.
     Senders {
         /// At least one.
-        senders: Box<[Sender]>,
+        senders: Few<Sender>,
         /// What is done to the upstream request on allow.
         forward: Arc<Forward>,
     },
@@ -240,7 +241,7 @@ pub struct ApiKeyRule {
     /// Where.
     pub carrier: ApiKeyCarrier,
     /// SHA-256 digests of the active keys; any one matches. At least one.
-    pub digests: Box<[[u8; 32]]>,
+    pub digests: Few<[u8; 32]>,
     /// Whether it is taken out of the upstream request where the proxy can.
     pub strip: bool,
 }
@@ -350,7 +351,7 @@ pub fn reuse_scope(policy_uid: &str, key_set: &KeySetId) -> [u8; 32] {
 
 /// The audiences that make a token ours. GUIDs are compared as numbers, so without regard to case; everything else byte for byte.
 #[derive(Clone, Debug, Default)]
-pub struct Audiences(Box<[(AudienceKey, Audience)]>);
+pub struct Audiences(Few<(AudienceKey, Audience)>);
 
 /// One audience.
 #[derive(Clone, Debug, PartialEq, Eq)]

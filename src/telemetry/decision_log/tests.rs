@@ -3,7 +3,7 @@
 use std::{io, sync::mpsc, time::Duration};
 
 use ringfence_core::decide::{
-    About, Allow, Body, Forward, Headers, Match, Mode, Mutations, PathPattern, Policy, PolicyId, PolicyKind, PolicySetParts, Reason, Rules,
+    About, Allow, Body, Few, Forward, Headers, Match, Mode, Mutations, PathPattern, Policy, PolicyId, PolicyKind, PolicySetParts, Reason, Rules,
     TokenFacts,
 };
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn policy() -> Arc<Policy> {
             paths: [PathPattern::prefix("/api"), PathPattern::prefix("/api/callbacks/")].into(),
             ignore_path_case: false,
         },
-        rules: Rules::Senders { senders: Box::default(), forward: Arc::new(Forward::default()) },
+        rules: Rules::Senders { senders: Few::default(), forward: Arc::new(Forward::default()) },
     })
 }
 
