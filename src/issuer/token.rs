@@ -239,61 +239,65 @@ impl Broken {
         key: &'k SigningKey,
         foreign: impl FnOnce() -> Result<&'k SigningKey, IssuerError>,
     ) -> Result<String, IssuerError> {
-        const HOUR: u64 = 3600;
+        if self.misstate(&mut header, &mut claims, now)? {
+            return sign(key, &header, &claims);
+        }
         match self {
-            Self::Expired => set_times(&mut claims, now.saturating_sub(HOUR + 300), now.saturating_sub(HOUR)),
-            Self::NotYetValid => set_times(&mut claims, now.saturating_add(HOUR), now.saturating_add(HOUR + 300)),
-            Self::LongLived => set_times(&mut claims, now, now.saturating_add(30 * 24 * HOUR)),
-            Self::WrongIssuer => set(&mut claims, "iss", json!(OTHER_ISSUER)),
-            Self::WrongAudience => set(&mut claims, "aud", json!(OTHER_AUDIENCE)),
-            Self::UnknownKid => set(&mut header, "kid", json!(random_id()?)),
-            Self::NoKid => remove(&mut header, "kid"),
-            Self::NoExp => remove(&mut claims, "exp"),
-            Self::NoAudience => remove(&mut claims, "aud"),
-            Self::NoIssuer => remove(&mut claims, "iss"),
-            Self::Critical => {
-                set(&mut header, "crit", json!(["exp"]));
-                set(&mut header, "exp", json!(now));
-            }
-            Self::ForeignKey => return sign(foreign()?, &header, &claims),
+            Self::ForeignKey => sign(foreign()?, &header, &claims),
             Self::EmbeddedKey => {
                 let foreign = foreign()?;
                 set(&mut header, "jwk", foreign.jwk());
-                return sign(foreign, &header, &claims);
+                sign(foreign, &header, &claims)
             }
             Self::AlgNone => {
                 set(&mut header, "alg", json!("none"));
-                return Ok(format!("{}.", signed_part(&header, &claims.to_string())));
+                Ok(format!("{}.", signed_part(&header, &claims.to_string())))
             }
             Self::Hs256 => {
                 set(&mut header, "alg", json!("HS256"));
                 let signed = signed_part(&header, &claims.to_string());
-                return Ok(join(&signed, &key.sign_with_public_half(signed.as_bytes())?));
+                Ok(join(&signed, &key.sign_with_public_half(signed.as_bytes())?))
             }
             Self::Tampered => {
                 let signature = key.sign(signed_part(&header, &claims.to_string()).as_bytes())?;
                 set(&mut claims, "jti", json!(random_id()?));
-                return Ok(join(&signed_part(&header, &claims.to_string()), &signature));
+                Ok(join(&signed_part(&header, &claims.to_string()), &signature))
             }
             Self::RepeatedClaim => {
                 let again = claims.to_string().replacen('{', &format!("{{\"aud\":\"{OTHER_AUDIENCE}\","), 1);
                 let signed = signed_part(&header, &again);
-                return Ok(join(&signed, &key.sign(signed.as_bytes())?));
+                Ok(join(&signed, &key.sign(signed.as_bytes())?))
             }
-            Self::Padded => return Ok(format!("{}==", sign(key, &header, &claims)?)),
+            Self::Padded => Ok(format!("{}==", sign(key, &header, &claims)?)),
             Self::Truncated => {
                 let token = sign(key, &header, &claims)?;
-                return Ok(token.rsplit_once('.').map_or_else(String::new, |(signed, _)| signed.to_owned()));
+                Ok(token.rsplit_once('.').map_or_else(String::new, |(signed, _)| signed.to_owned()))
             }
-            Self::WrongTenant
-            | Self::WrongApplication
-            | Self::NoApplication
-            | Self::SwappedApplication
-            | Self::TwoApplications
-            | Self::UserToken
-            | Self::WrongVersion => return Err(IssuerError::Kind(self)),
+            _ => Err(IssuerError::Kind(self)),
         }
-        sign(key, &header, &claims)
+    }
+
+    /// Says something wrong in a token that is then signed properly; `false` if it is not broken in such a way.
+    fn misstate(self, header: &mut Value, claims: &mut Value, now: u64) -> Result<bool, IssuerError> {
+        const HOUR: u64 = 3600;
+        match self {
+            Self::Expired => set_times(claims, now.saturating_sub(HOUR + 300), now.saturating_sub(HOUR)),
+            Self::NotYetValid => set_times(claims, now.saturating_add(HOUR), now.saturating_add(HOUR + 300)),
+            Self::LongLived => set_times(claims, now, now.saturating_add(30 * 24 * HOUR)),
+            Self::WrongIssuer => set(claims, "iss", json!(OTHER_ISSUER)),
+            Self::WrongAudience => set(claims, "aud", json!(OTHER_AUDIENCE)),
+            Self::UnknownKid => set(header, "kid", json!(random_id()?)),
+            Self::NoKid => remove(header, "kid"),
+            Self::NoExp => remove(claims, "exp"),
+            Self::NoAudience => remove(claims, "aud"),
+            Self::NoIssuer => remove(claims, "iss"),
+            Self::Critical => {
+                set(header, "crit", json!(["exp"]));
+                set(header, "exp", json!(now));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
