@@ -56,7 +56,16 @@ fn token(issuer: &str, audience: &str, expires_in_s: i64) -> String {
 }
 
 fn ask(set: &PolicySet, target: &str, source: Option<&str>, authorization: Option<&str>) -> Verdict {
+    ask_with(set, target, source, authorization, None)
+}
+
+/// `event`: a body that claims to be Event Grid's handshake.
+fn ask_with(set: &PolicySet, target: &str, source: Option<&str>, authorization: Option<&str>, event: Option<&str>) -> Verdict {
     let mut headers = Headers::new(false);
+    if event.is_some() {
+        headers.push("aeg-event-type", b"SubscriptionValidation".as_slice());
+        headers.push("content-type", b"application/json".as_slice());
+    }
     if let Some(authorization) = authorization {
         headers.push("authorization", authorization.as_bytes());
     }
@@ -68,7 +77,7 @@ fn ask(set: &PolicySet, target: &str, source: Option<&str>, authorization: Optio
         target: target.as_bytes(),
         headers,
         source: source.map(|source| source.parse().unwrap()),
-        body: Body::Absent,
+        body: event.map_or(Body::Absent, |event| Body::Complete(event.as_bytes())),
         pin: None,
         http2: false,
         id: None,
@@ -77,7 +86,7 @@ fn ask(set: &PolicySet, target: &str, source: Option<&str>, authorization: Optio
         Decided::Final(verdict) => verdict,
         Decided::NeedsKey(wanted) => wanted.otherwise,
         Decided::NeedsReuse(pending) => panic!("no token here is good: {pending:?}"),
-        Decided::NeedsTurn(pending) => panic!("nobody here answers at the edge: {pending:?}"),
+        Decided::NeedsTurn(pending) => pending.resolve(true),
     }
 }
 
@@ -126,6 +135,13 @@ fn any_sender() -> impl Strategy<Value = Sender> {
         Just(None),
         ("[ab]", "[xy]", any::<bool>()).prop_map(|(issuer, audience, is_fetched)| Some(token_rule(&issuer, &audience, is_fetched)))
     ];
+    let event_grid = |handshake| Some(Box::new(EventGridRule { handshake, origins: Box::default(), subscriptions: Box::default() }));
+    let event_grid = prop_oneof![
+        Just(None),
+        Just(event_grid(HandshakeMode::Answer)),
+        Just(event_grid(HandshakeMode::Deliver)),
+        Just(event_grid(HandshakeMode::PassThrough))
+    ];
     let methods = prop_oneof![
         Just(MethodRule::Any),
         Just(MethodRule::OneOf(["PUT".into()].into())),
@@ -133,8 +149,8 @@ fn any_sender() -> impl Strategy<Value = Sender> {
         Just(MethodRule::WebSocketUpgrade)
     ];
     let paths = prop_oneof![Just(vec![]), Just(vec![PathPattern::prefix("/api")]), Just(vec![PathPattern::exact("/API")])];
-    (source, key, token, any::<bool>(), methods, paths).prop_map(|(sources, api_key, token, is_sound, methods, paths)| {
-        let checks = if is_sound { Ok(SenderChecks { sources, api_key, event_grid: None, token }) } else { Err("unsound".into()) };
+    (source, key, token, event_grid, any::<bool>(), methods, paths).prop_map(|(sources, api_key, token, event_grid, is_sound, methods, paths)| {
+        let checks = if is_sound { Ok(SenderChecks { sources, api_key, event_grid, token }) } else { Err("unsound".into()) };
         Sender { paths: paths.into(), methods, ..sender("", checks) }
     })
 }
@@ -152,6 +168,11 @@ proptest! {
             Just(Some("Bearer x".to_owned())),
             ("[abc]", "[xyz]", prop_oneof![Just(-60), Just(60)]).prop_map(|(issuer, audience, expires)| Some(token(&issuer, &audience, expires))),
         ],
+        event in prop_oneof![
+            Just(None),
+            Just(Some(r#"[{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "1"}}]"#)),
+            Just(Some(r#"[{"eventType": "Microsoft.Communication.IncomingCall", "data": {}}]"#)),
+        ],
     ) {
         let named: Vec<Sender> =
             senders.into_iter().enumerate().map(|(number, one)| Sender { name: number.to_string().into(), ..one }).collect();
@@ -161,7 +182,7 @@ proptest! {
         reversed.reverse();
         let answer = |senders: Vec<Sender>| {
             let parts = PolicySetParts { holders: vec![policy("p", Mode::Enforce, senders, Forward::default())], ..PolicySetParts::default() };
-            let verdict = ask(&PolicySet::new(parts), &format!("{path}{key}"), source, authorization.as_deref());
+            let verdict = ask_with(&PolicySet::new(parts), &format!("{path}{key}"), source, authorization.as_deref(), event);
             (verdict.label(), verdict.reason_label(), verdict.about.sender, verdict.about.source_mismatch, verdict.about.token)
         };
         let first = answer(named);
