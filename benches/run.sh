@@ -4,6 +4,7 @@
 #
 #   benches/run.sh               everything
 #   benches/run.sh allowed       the server under one kind of request, named by its reason, for a profiler to look at
+#   benches/run.sh allowed A B   two builds of the server in turn under the same requests
 #   benches/run.sh decide        `decide` alone, or with a name after it one candidate of it
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,8 @@
 //! The bench kit: what a check costs, beside what it cannot cost less than, and whether that is within the bounds we promise.
 //!
 //! One run measures `decide` in this process and the real `ringfence serve` as another process under a load generator of ours, prints one table
-//! and writes it as JSON; told the reason of a kind of request, it asks only that. `benches/run.sh` builds and runs it; `docs/performance.md` explains each row.
+//! and writes it as JSON; told the reason of a kind of request, it asks only that,
+//! of servers of several builds in turn if their programs are named. `benches/run.sh` builds and runs it; `docs/performance.md` explains each row.
 //!
 //! | file | what it knows |
 //! |---|---|
@@ -40,13 +41,15 @@ use questions::Kind;
 use table::{Bound, Figure, Table};
 
 fn main() -> ExitCode {
+    let own = server::Server::program();
     let mut words = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     if let Some(reason) = words.next() {
         let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.reason() == reason) else {
             eprintln!("name a kind of request: {}", Kind::ALL.map(Kind::reason).join(", "));
             return ExitCode::from(2);
         };
-        rounds::run_one(kind);
+        let programs: Vec<_> = words.map(Into::into).collect();
+        rounds::compare(kind, if programs.is_empty() { std::slice::from_ref(&own) } else { &programs });
         return ExitCode::SUCCESS;
     }
     let watch = machine::Watch::start();

@@ -1,6 +1,12 @@
 //! Who is measured when: the server under each kind of request, and raw verification between them, in turn.
 
-use std::{collections::HashMap, fs, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ringfence::{
@@ -32,13 +38,11 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// Everything that is measured of the real server.
 pub fn run() -> Vec<Figure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let issuer = runtime.block_on(Issuer::start(IssuerOptions::default())).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join(folder::FILE), folder::policies(&issuer)).unwrap();
+    let site = Site::new();
+    let program = Server::program();
     eprintln!("starting the server {STARTS} times");
-    let ready_ms = median((0..STARTS).map(|_| Server::start(dir.path()).ready_after.as_secs_f64() * 1e3));
-    let mut bench = Bench::new(&issuer, Server::start(dir.path()));
+    let ready_ms = median((0..STARTS).map(|_| Server::start(&program, site.folder()).ready_after.as_secs_f64() * 1e3));
+    let mut bench = Bench::new(&site.issuer, Server::start(&program, site.folder()));
     thread::sleep(IDLE);
     let idle = bench.server.resident();
     for round in 0..ROUNDS {
@@ -56,16 +60,47 @@ pub fn run() -> Vec<Figure> {
     figures
 }
 
-/// Asks one kind of request again and again, for whoever wants to look into the server meanwhile.
-pub fn run_one(kind: Kind) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let issuer = runtime.block_on(Issuer::start(IssuerOptions::default())).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join(folder::FILE), folder::policies(&issuer)).unwrap();
-    let server = Server::start(dir.path());
-    for _ in 0..ROUNDS {
-        let questions = kind.ask(&issuer, if kind == Kind::Good { GOOD } else { REFUSED });
-        println!("process {}, {}: {:.2} us of CPU per check", server.id(), kind.reason(), time_checks(&server, kind, &questions) / 1e3);
+/// Asks one kind of request again and again, of servers of several builds in turn: to compare them, or to look into one of them meanwhile.
+pub fn compare(kind: Kind, programs: &[PathBuf]) {
+    let site = Site::new();
+    let servers: Vec<_> = programs.iter().map(|program| Server::start(program, site.folder())).collect();
+    for (program, server) in programs.iter().zip(&servers) {
+        println!("{} is process {}", program.display(), server.id());
+    }
+    let mut times = vec![Vec::new(); programs.len()];
+    for round in 0..ROUNDS {
+        let questions = kind.ask(&site.issuer, if kind == Kind::Good { GOOD } else { REFUSED });
+        for (server, times) in servers.iter().zip(&mut times) {
+            let time = time_checks(server, kind, &questions);
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    for (program, own) in programs.iter().zip(&times) {
+        let (micros, ratio) = (median(own.iter().copied()) / 1e3, median_ratio(own, &times[0]));
+        println!("{:<60} {} {micros:.2} us of CPU per check, {ratio:.3} of the first", program.display(), kind.reason());
+    }
+}
+
+/// An issuer, and the demo's policies for it.
+struct Site {
+    issuer: Issuer,
+    dir: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Site {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let issuer = runtime.block_on(Issuer::start(IssuerOptions::default())).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(folder::FILE), folder::policies(&issuer)).unwrap();
+        Self { issuer, dir, _runtime: runtime }
+    }
+
+    fn folder(&self) -> &Path {
+        self.dir.path()
     }
 }
 

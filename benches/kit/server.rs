@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -29,10 +29,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// The program of this build.
+    pub fn program() -> PathBuf {
+        env!("CARGO_BIN_EXE_ringfence").into()
+    }
+
     /// Starts the server with the policies in `folder`, with every setting as it comes but for the addresses and the local issuer.
-    pub fn start(folder: &Path) -> Self {
+    pub fn start(program: &Path, folder: &Path) -> Self {
         let began = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        let mut child = Command::new(program)
             .args(["serve", "--grpc-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--insecure-http-issuers", "--allow-private-issuers"])
             .arg("--config")
             .arg(folder)
