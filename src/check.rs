@@ -10,7 +10,8 @@ mod turns;
 use std::{
     fmt,
     future::Future,
-    panic::AssertUnwindSafe,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -19,11 +20,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use futures_util::FutureExt;
 use ringfence_core::decide::{
-    self, Decided, KeyRing, KeySetId, NoTrace, PendingAllow, PendingAnswer, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Verdict, WantedKey,
-    Wire,
+    self, Decided, KeyRing, KeySetId, NoTrace, Now, PendingAllow, PendingAnswer, PolicySet, RawRequest, Reason, Request, ReuseAnswer, Verdict,
+    WantedKey, Wire,
 };
 
 use self::turns::Turns;
@@ -56,6 +57,22 @@ impl Keys for KeyKeeper {
     fn refetch<'k>(&'k self, id: &'k Arc<KeySetId>, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + 'k>> {
         Box::pin(self.refetch(id, deadline))
     }
+}
+
+/// How far a check has come without waiting.
+#[derive(Debug)]
+pub enum Begun<A> {
+    /// To its end.
+    Decided(Verdict),
+    /// Something has to be waited for first.
+    Awaits(A),
+}
+
+/// What a check waits for; it keeps its place among those in flight meanwhile.
+#[derive(Debug)]
+pub struct Awaited {
+    wanted: Box<WantedKey>,
+    place: Place<Arc<AtomicUsize>>,
 }
 
 /// What a [`Checker`] is made of.
@@ -114,12 +131,37 @@ impl Checker {
     ///
     /// A future that is dropped before it ends has answered nobody, and is not counted.
     pub async fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Verdict {
-        let verdict = match Place::take(&self.in_flight, self.max_in_flight) {
+        match self.begin(raw, deadline) {
+            Begun::Decided(verdict) => verdict,
+            Begun::Awaits(awaited) => Box::pin(self.finish(raw, deadline, awaited)).await,
+        }
+    }
+
+    /// The same as far as it goes without waiting, which is nearly always to the end; else [`Self::finish`] goes on.
+    #[must_use]
+    pub fn begin(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Begun<Awaited> {
+        let snapshot = self.snapshot();
+        let verdict = match Place::take(&*self.in_flight, self.max_in_flight) {
             // FAIL-CLOSED: a fault while deciding is no answer of its own.
-            Some(_place) => AssertUnwindSafe(self.answer(raw, deadline)).catch_unwind().await.unwrap_or_else(|_| Verdict::deny(Reason::Internal)),
+            Some(place) => match catch_unwind(AssertUnwindSafe(|| self.decide_now(raw, deadline, &snapshot))) {
+                Ok(Ok(verdict)) => verdict,
+                Ok(Err(wanted)) => return Begun::Awaits(Awaited { wanted, place: place.kept(&self.in_flight) }),
+                Err(_) => Verdict::deny(Reason::Internal),
+            },
             None => Verdict::deny(Reason::Overloaded),
         };
-        self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) });
+        self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &snapshot);
+        Begun::Decided(verdict)
+    }
+
+    /// Decides a request that [`Self::begin`] could not decide without `awaited`.
+    pub async fn finish(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, awaited: Awaited) -> Verdict {
+        let Awaited { wanted, place } = awaited;
+        // FAIL-CLOSED: a fault while deciding is no answer of its own.
+        let deciding = AssertUnwindSafe(self.answer_with_key(raw, *wanted, deadline)).catch_unwind();
+        let verdict = deciding.await.unwrap_or_else(|_| Verdict::deny(Reason::Internal));
+        drop(place);
+        self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &self.snapshot());
         verdict
     }
 
@@ -127,42 +169,47 @@ impl Checker {
     #[must_use]
     pub fn refuse(&self, wire: Wire, arrived: Instant, reason: Reason) -> Verdict {
         let verdict = Verdict::deny(reason);
-        self.record(&verdict, &Subject { wire, arrived, raw: None });
+        self.record(&verdict, &Subject { wire, arrived, raw: None }, &self.snapshot());
         verdict
     }
 
-    fn record(&self, verdict: &Verdict, subject: &Subject<'_>) {
-        self.telemetry.record(verdict, subject, &self.policies.load(), self.clock.wall_ms());
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { policies: self.policies.load(), now: self.clock.now() }
     }
 
-    async fn answer(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Verdict {
+    fn record(&self, verdict: &Verdict, subject: &Subject<'_>, snapshot: &Snapshot) {
+        self.telemetry.record(verdict, subject, &snapshot.policies, snapshot.now.wall_ms);
+    }
+
+    /// The verdict, or the key that may change it.
+    fn decide_now(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, snapshot: &Snapshot) -> Result<Verdict, Box<WantedKey>> {
         if has_passed(deadline) {
-            return Verdict::deny(Reason::DeadlineExceeded);
+            return Ok(Verdict::deny(Reason::DeadlineExceeded));
         }
         let request = match Request::new(raw) {
             Ok(request) => request,
-            Err(reason) => return Verdict::deny(reason),
+            Err(reason) => return Ok(Verdict::deny(reason)),
         };
         let ring = self.keys.ring();
-        let mut decided = self.decide(&request, &self.policies.load(), &ring);
+        let mut decided = decide(&request, snapshot, &ring);
         if matches!(decided, Decided::NeedsKey(_)) {
             // Keys that came while this was decided may be the wanted ones, and cost no fetch.
             let newer = self.keys.ring();
             if !Arc::ptr_eq(&ring, &newer) {
-                decided = self.decide(&request, &self.policies.load(), &newer);
+                decided = decide(&request, &self.snapshot(), &newer);
             }
         }
         match decided {
-            Decided::Final(verdict) => verdict,
-            Decided::NeedsReuse(pending) => self.commit(pending).await,
-            Decided::NeedsTurn(pending) => self.take_turn(pending),
-            Decided::NeedsKey(wanted) => self.answer_with_key(&request, wanted, deadline).await,
+            Decided::Final(verdict) => Ok(verdict),
+            Decided::NeedsReuse(pending) => Ok(self.commit(pending, snapshot)),
+            Decided::NeedsTurn(pending) => Ok(self.take_turn(pending)),
+            Decided::NeedsKey(wanted) => Err(Box::new(wanted)),
         }
     }
 
     /// Waits for one refetch and decides once more. A slow issuer must not fill all places with those who wait for it: beyond a quarter of them
     /// the fetch is asked for and not waited for.
-    async fn answer_with_key(&self, request: &Request<'_>, wanted: WantedKey, deadline: Option<Instant>) -> Verdict {
+    async fn answer_with_key(&self, raw: &RawRequest<'_>, wanted: WantedKey, deadline: Option<Instant>) -> Verdict {
         let longest = Instant::now() + REFETCH_BOUND;
         let until = deadline.map_or(longest, |deadline| deadline.checked_sub(ANSWER_MARGIN).map_or(longest, |until| until.min(longest)));
         if until <= Instant::now() {
@@ -171,21 +218,21 @@ impl Checker {
         let waiting = Place::take(&self.waiting, (self.max_in_flight / 4).max(1));
         self.keys.refetch(&wanted.key_set, if waiting.is_some() { until } else { Instant::now() }).await;
         drop(waiting);
-        let decided = self.decide(request, &self.policies.load(), &self.keys.ring());
-        match decided {
+        let request = match Request::new(raw) {
+            Ok(request) => request,
+            Err(reason) => return Verdict::deny(reason),
+        };
+        let snapshot = self.snapshot();
+        match decide(&request, &snapshot, &self.keys.ring()) {
             Decided::Final(verdict) => verdict,
-            Decided::NeedsReuse(pending) => self.commit(pending).await,
+            Decided::NeedsReuse(pending) => self.commit(pending, &snapshot),
             Decided::NeedsTurn(pending) => self.take_turn(pending),
             Decided::NeedsKey(wanted) => wanted.otherwise,
         }
     }
 
-    fn decide(&self, request: &Request<'_>, policies: &PolicySet, ring: &KeyRing) -> Decided {
-        decide::decide(request, policies, ring, self.clock.now(), &mut NoTrace)
-    }
-
-    async fn commit(&self, pending: PendingAllow) -> Verdict {
-        let answer = self.reuse.commit(pending.claim(), self.clock.now().effective_ms).await;
+    fn commit(&self, pending: PendingAllow, snapshot: &Snapshot) -> Verdict {
+        let answer = self.reuse.commit(pending.claim(), snapshot.now.effective_ms);
         match answer {
             ReuseAnswer::Full | ReuseAnswer::Unknown => self.telemetry.metrics().token_unremembered(&pending.claim().policy),
             ReuseAnswer::First | ReuseAnswer::Reused => {}
@@ -199,22 +246,39 @@ impl Checker {
     }
 }
 
+/// What one decision is taken by: one reading of the clock serves to decide, to remember the token, and to count.
+struct Snapshot {
+    policies: Guard<Arc<PolicySet>>,
+    now: Now,
+}
+
+fn decide(request: &Request<'_>, snapshot: &Snapshot, ring: &KeyRing) -> Decided {
+    decide::decide(request, &snapshot.policies, ring, snapshot.now, &mut NoTrace)
+}
+
 fn has_passed(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// One of the checks that may be decided at a time; given back when dropped.
-struct Place<'c>(&'c AtomicUsize);
+#[derive(Debug)]
+struct Place<C: Deref<Target = AtomicUsize>>(C);
 
-impl<'c> Place<'c> {
-    fn take(in_flight: &'c AtomicUsize, most: usize) -> Option<Self> {
-        let place = Self(in_flight);
+impl<C: Deref<Target = AtomicUsize>> Place<C> {
+    fn take(in_flight: C, most: usize) -> Option<Self> {
         // The place that is one too many is given back at once, by being dropped.
-        (in_flight.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+        let place = Self(in_flight);
+        (place.0.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+
+    /// The same place, for longer than a borrow of where it was taken.
+    fn kept(self, in_flight: &Arc<AtomicUsize>) -> Place<Arc<AtomicUsize>> {
+        std::mem::forget(self);
+        Place(Arc::clone(in_flight))
     }
 }
 
-impl Drop for Place<'_> {
+impl<C: Deref<Target = AtomicUsize>> Drop for Place<C> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    connection::{Life, Phase, drive, jittered, reached},
+    connection::{Closable, Life, Phase, drive, jittered, reached},
     settings::ConnectionSettings,
     socket::{Accepted, Acceptor},
     tls::Tls,
@@ -37,7 +37,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// What is spoken over a listener's connections.
 pub(super) trait Protocol: Send + Sync + 'static {
     /// Starts to serve one connection on this thread.
-    fn serve<IO>(self: Arc<Self>, io: IO, life: &Rc<Life>) -> impl hyper_util::server::graceful::GracefulConnection
+    fn serve<IO>(self: Arc<Self>, io: IO, life: &Rc<Life>) -> impl Closable
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static;
 }

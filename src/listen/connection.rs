@@ -6,7 +6,7 @@ use std::{
     cell::Cell,
     future::Future,
     hash::{BuildHasher, RandomState},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{
         OnceLock,
@@ -57,15 +57,28 @@ pub(super) struct Life {
     pub(super) http1: Cell<bool>,
 }
 
+/// A connection that can be asked to end. It is served for as long as it is polled.
+pub(super) trait Closable: Future {
+    /// Asks it to end: what is under way is answered, and the peer is told to ask elsewhere from now on.
+    fn close(self: Pin<&mut Self>);
+}
+
+/// A connection that hyper serves.
+impl<C: GracefulConnection> Closable for C {
+    fn close(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
 /// Serves `connection` until it ends, for about `max_age`.
-pub(super) async fn drive<C: GracefulConnection>(connection: C, life: &Rc<Life>, max_age: Duration, mut phases: watch::Receiver<Phase>) {
+pub(super) async fn drive<C: Closable>(connection: C, life: &Rc<Life>, max_age: Duration, mut phases: watch::Receiver<Phase>) {
     let mut connection = pin!(connection);
     select! {
         biased;
         _ = connection.as_mut() => return,
         () = end_of(life, max_age, phases.clone()) => {}
     }
-    connection.as_mut().graceful_shutdown();
+    connection.as_mut().close();
     select! {
         biased;
         _ = connection => {}

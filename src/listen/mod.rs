@@ -20,7 +20,7 @@ use std::{future::Future, time::Instant};
 
 use ringfence_core::decide::{RawRequest, Reason, Verdict, Wire};
 
-use crate::check::Checker;
+use crate::check::{Awaited, Begun, Checker};
 
 mod accept;
 mod client_address;
@@ -52,6 +52,15 @@ pub use self::{
 
 /// Who answers checks. The listeners know no more of [`Checker`] than this, so that tests can answer in its place.
 pub trait Decide: Send + Sync + 'static {
+    /// What a check may have to wait for.
+    type Awaited: 'static;
+
+    /// Decides one request, within `deadline` if the caller set one, unless something has to be waited for.
+    fn begin(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Begun<Self::Awaited>;
+
+    /// Decides a request that [`Self::begin`] could not decide without `awaited`.
+    fn finish(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, awaited: Self::Awaited) -> impl Future<Output = Verdict>;
+
     /// Decides one request, within `deadline` if the caller set one.
     fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> impl Future<Output = Verdict>;
 
@@ -60,6 +69,16 @@ pub trait Decide: Send + Sync + 'static {
 }
 
 impl Decide for Checker {
+    type Awaited = Awaited;
+
+    fn begin(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Begun<Awaited> {
+        self.begin(raw, deadline)
+    }
+
+    fn finish(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, awaited: Awaited) -> impl Future<Output = Verdict> {
+        self.finish(raw, deadline, awaited)
+    }
+
     fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> impl Future<Output = Verdict> {
         self.check(raw, deadline)
     }

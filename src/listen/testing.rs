@@ -33,7 +33,7 @@ use tokio::{
 use super::{
     ClientAddress, ConnectionSettings, Decide, Dialect, GrpcListener, GrpcListenerSettings, HttpListener, HttpListenerSettings, ListenAddress, Server,
 };
-use crate::ready::Readiness;
+use crate::{check::Begun, ready::Readiness};
 
 /// A [`RawRequest`] as it was asked, kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,18 +120,27 @@ pub(super) fn allow(mutations: Mutations) -> Decision {
 }
 
 impl Decide for Script {
-    fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> impl Future<Output = Verdict> {
+    type Awaited = Arc<Semaphore>;
+
+    fn begin(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Begun<Arc<Semaphore>> {
         self.seen.lock().unwrap().push(Seen::new(raw, deadline));
         let act = self.act.lock().unwrap().clone();
-        async move {
-            match act {
-                Act::Answer(decision) => Verdict { decision, about: About::default() },
-                Act::Panic => panic!("on purpose"),
-                Act::Wait(permits) => {
-                    permits.acquire().await.unwrap().forget();
-                    Verdict { decision: allow(Mutations::default()), about: About::default() }
-                }
-            }
+        match act {
+            Act::Answer(decision) => Begun::Decided(Verdict { decision, about: About::default() }),
+            Act::Panic => panic!("on purpose"),
+            Act::Wait(permits) => Begun::Awaits(permits),
+        }
+    }
+
+    async fn finish(&self, _: &RawRequest<'_>, _: Option<Instant>, permits: Arc<Semaphore>) -> Verdict {
+        permits.acquire().await.unwrap().forget();
+        Verdict { decision: allow(Mutations::default()), about: About::default() }
+    }
+
+    async fn check(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Verdict {
+        match self.begin(raw, deadline) {
+            Begun::Decided(verdict) => verdict,
+            Begun::Awaits(permits) => self.finish(raw, deadline, permits).await,
         }
     }
 

@@ -18,7 +18,8 @@ pub enum ReuseStore {
 
 impl ReuseStore {
     /// Remembers `claim` at the effective time `now_ms` (milliseconds since the Unix epoch), and says whether it was known before.
-    pub async fn commit(&self, claim: &ReuseClaim, now_ms: i64) -> ReuseAnswer {
+    #[must_use]
+    pub fn commit(&self, claim: &ReuseClaim, now_ms: i64) -> ReuseAnswer {
         match self {
             Self::Memory(store) => store.commit(claim, now_ms),
         }

@@ -1,17 +1,17 @@
-//! The framing of one unary gRPC call over HTTP/2: one length-prefixed message in, one out, and the trailers.
+//! The framing of one unary gRPC call: one length-prefixed message in, one out.
 //!
 //! Must not know: what the messages say.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body::{Body, Frame};
-use http_body_util::BodyExt;
+use http::HeaderMap;
+use http_body::Body;
 
 /// The flag and the length before a message.
 const PREFIX: usize = 5;
@@ -19,8 +19,6 @@ const PREFIX: usize = 5;
 pub(super) const MAX_MESSAGE: usize = 1024 * 1024;
 /// How much of a longer one is read and dropped before the answer, so that a peer that is still sending gets to read it.
 const MAX_DROPPED: usize = 16 * 1024 * 1024;
-/// Trailer with the call's outcome.
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Why there is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,41 +31,66 @@ pub(super) enum NoMessage {
     Reset,
 }
 
-/// Reads the one message of a call, within `limit`.
-pub(super) async fn read_message<B>(body: B, limit: Duration) -> Result<Bytes, NoMessage>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let received = tokio::time::timeout(limit, receive(body)).await.map_err(|_| NoMessage::TooLate)??;
-    unframe(received).ok_or(NoMessage::Malformed)
+/// The one message of a call, as far as it has come.
+#[derive(Debug)]
+pub(super) struct Incoming<B> {
+    body: B,
+    /// What has come, which in nearly every case is one chunk and so needs no copy.
+    whole: Bytes,
+    /// What has come, if that is several chunks.
+    parts: BytesMut,
+    length: usize,
 }
 
-/// All bytes of `body`, which in nearly every case are one chunk and so need no copy.
-async fn receive<B>(mut body: B) -> Result<Bytes, NoMessage>
+impl<B> Incoming<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut whole = Bytes::new();
-    let mut parts = BytesMut::new();
-    let mut length = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| NoMessage::Reset)?.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length > MAX_DROPPED {
-            break;
-        }
-        if length > PREFIX + MAX_MESSAGE {
-            (whole, parts) = (Bytes::new(), BytesMut::new());
-        } else if whole.is_empty() && parts.is_empty() {
-            whole = data;
-        } else {
-            if !whole.is_empty() {
-                parts.extend_from_slice(&std::mem::take(&mut whole));
+    pub(super) fn new(body: B) -> Self {
+        Self { body, whole: Bytes::new(), parts: BytesMut::new(), length: 0 }
+    }
+
+    /// The message, if all of it has come.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, NoMessage>> {
+        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            if let Ok(data) = frame.map_err(|_| NoMessage::Reset)?.into_data() {
+                self.add(data);
             }
-            parts.extend_from_slice(&data);
+            if self.length > MAX_DROPPED || self.body.is_end_stream() {
+                break;
+            }
+        }
+        Poll::Ready(self.take())
+    }
+
+    /// Waits for the rest of the message, for `limit` at most.
+    pub(super) async fn rest(mut self, limit: Duration) -> Result<Bytes, NoMessage> {
+        tokio::time::timeout(limit, poll_fn(|context| self.poll(context))).await.unwrap_or(Err(NoMessage::TooLate))
+    }
+
+    /// Keeps what came, unless it is too much for a message.
+    fn add(&mut self, data: Bytes) {
+        self.length = self.length.saturating_add(data.len());
+        if self.length > PREFIX + MAX_MESSAGE {
+            (self.whole, self.parts) = (Bytes::new(), BytesMut::new());
+        } else if self.whole.is_empty() && self.parts.is_empty() {
+            self.whole = data;
+        } else {
+            if !self.whole.is_empty() {
+                self.parts.extend_from_slice(&std::mem::take(&mut self.whole));
+            }
+            self.parts.extend_from_slice(&data);
         }
     }
-    if length > PREFIX + MAX_MESSAGE { Err(NoMessage::Malformed) } else { Ok(if parts.is_empty() { whole } else { parts.freeze() }) }
+
+    fn take(&mut self) -> Result<Bytes, NoMessage> {
+        if self.length > PREFIX + MAX_MESSAGE {
+            return Err(NoMessage::Malformed);
+        }
+        let parts = std::mem::take(&mut self.parts);
+        let received = if parts.is_empty() { std::mem::take(&mut self.whole) } else { parts.freeze() };
+        unframe(received).ok_or(NoMessage::Malformed)
+    }
 }
 
 /// The message, if there is exactly one, whole and not compressed.
@@ -84,47 +107,6 @@ pub(super) fn framed(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes 
     buffer.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     write(&mut buffer);
     buffer.freeze()
-}
-
-/// The body of an answer.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// One framed message, then the trailers that say OK.
-    Message(Option<Bytes>),
-    /// The trailers came; or the headers say it all.
-    Ended,
-    /// What another service answers.
-    Other(tonic::body::Body),
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let this = self.get_mut();
-        match this {
-            Self::Message(message) => {
-                if let Some(message) = message.take() {
-                    return Poll::Ready(Some(Ok(Frame::data(message))));
-                }
-                *this = Self::Ended;
-                let mut trailers = HeaderMap::with_capacity(1);
-                trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-            }
-            Self::Ended => Poll::Ready(None),
-            Self::Other(body) => Pin::new(body).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Message(_) => false,
-            Self::Ended => true,
-            Self::Other(body) => body.is_end_stream(),
-        }
-    }
 }
 
 /// How long the caller waits, as the `grpc-timeout` header says; `None` if it does not or cannot be read.
@@ -151,6 +133,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use futures_util::stream;
+    use http::{HeaderName, HeaderValue};
+    use http_body::Frame;
     use http_body_util::StreamBody;
 
     use super::*;
@@ -166,7 +150,7 @@ mod tests {
 
     async fn read(chunks: Vec<Bytes>) -> Result<Bytes, NoMessage> {
         let frames = chunks.into_iter().map(|chunk| Ok::<_, std::convert::Infallible>(Frame::data(chunk)));
-        read_message(StreamBody::new(stream::iter(frames)), LIMIT).await
+        Incoming::new(StreamBody::new(stream::iter(frames))).rest(LIMIT).await
     }
 
     #[tokio::test]
@@ -203,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_that_does_not_come_is_too_late() {
         let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::convert::Infallible>>());
-        assert_eq!(read_message(body, Duration::from_millis(5)).await, Err(NoMessage::TooLate));
+        assert_eq!(Incoming::new(body).rest(Duration::from_millis(5)).await, Err(NoMessage::TooLate));
     }
 
     #[test]

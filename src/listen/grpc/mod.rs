@@ -5,23 +5,19 @@
 //! Must not know: how a decision is made.
 
 use std::{
-    convert::Infallible,
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulConnection,
-};
+use http::Request;
 use prometheus::IntGaugeVec;
-use ringfence_core::decide::{Reason, Wire};
+use ringfence_core::decide::{RawRequest, Reason, Wire};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -29,10 +25,11 @@ use tokio::{
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use tower_service::Service;
 
-use crate::ready::Readiness;
+use crate::{check, ready::Readiness};
 
 use self::{
-    frame::{Answer, NoMessage, read_message, timeout_of},
+    frame::{Incoming, NoMessage, timeout_of},
+    http2::{Answer, Answers, Begun, Connection, Received},
     render::Renderer,
     wire::CheckView,
 };
@@ -40,13 +37,14 @@ use super::{
     Decide, GrpcListenerSettings, ListenAddress, ListenError,
     accept::{Door, Protocol},
     client_address::ClientAddressRule,
-    connection::{Life, Phase, SameThread},
+    connection::{Closable, Life, Phase},
     socket::Socket,
     tls::Tls,
 };
 
 mod frame;
 mod health;
+mod http2;
 mod metadata;
 mod render;
 mod request;
@@ -55,18 +53,8 @@ mod wire;
 /// The one method that is asked for all the time.
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 const HEALTH: &str = "/grpc.health.v1.Health/";
-/// gRPC status code of a method that does not exist.
-const UNIMPLEMENTED: HeaderValue = HeaderValue::from_static("12");
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// How long a message may take to come, if the caller sets no shorter time.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests at a time on one connection.
-const MAX_STREAMS: u32 = 1024;
-/// Bytes of one request's headers (the call's own, not the client's).
-const MAX_HEADER_BYTES: u32 = 64 * 1024;
-/// How often a silent connection is probed, and how long it may take to answer.
-const PROBE_EVERY: Duration = Duration::from_secs(30);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The gRPC check listener, bound and not yet served.
 #[derive(Debug)]
@@ -121,85 +109,127 @@ pub(super) struct GrpcProtocol<D> {
 }
 
 impl<D: Decide> Protocol for GrpcProtocol<D> {
-    fn serve<IO>(self: Arc<Self>, io: IO, _life: &Rc<Life>) -> impl GracefulConnection
+    fn serve<IO>(self: Arc<Self>, io: IO, _life: &Rc<Life>) -> impl Closable
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         // Counted per connection: one count that all cores share would be passed between them at every request.
-        let connection = Rc::new(self);
-        let service = service_fn(move |request| {
-            let protocol = Rc::clone(&connection);
-            async move { Ok::<_, Infallible>(protocol.answer(request).await) }
-        });
-        http2::Builder::new(SameThread)
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEADER_BYTES)
-            .keep_alive_interval(PROBE_EVERY)
-            .keep_alive_timeout(PROBE_TIMEOUT)
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(io), service)
+        Connection::new(io, Rc::new(self))
     }
 }
 
+impl<D: Decide> Answers for Rc<Arc<GrpcProtocol<D>>> {
+    fn answer(&self, call: Request<Received>, arrived: Instant) -> Begun {
+        match call.uri().path() {
+            CHECK => {
+                let asked = Asked { arrived, timeout: timeout_of(call.headers()) };
+                let mut message = Incoming::new(call.into_body());
+                match message.poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(read) => match self.caught(asked, || self.decide(asked, read)) {
+                        Decided::Answer(answer) => Begun::Answered(Answer::Message(answer)),
+                        Decided::Awaits(message, awaited) => self.later(asked, |own| async move { own.finish(asked, &message, awaited).await }),
+                    },
+                    Poll::Pending => self.later(asked, |own| async move { own.read_and_decide(asked, message).await }),
+                }
+            }
+            path if path.starts_with(HEALTH) => {
+                let mut health = self.health.clone();
+                Begun::Waits(Box::pin(async move {
+                    match health.call(call).await {
+                        Ok(response) => Answer::Other(Box::new(response)),
+                        Err(never) => match never {},
+                    }
+                }))
+            }
+            _ => Begun::Answered(Answer::Unimplemented),
+        }
+    }
+}
+
+/// What is known of a check before its message is read.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    arrived: Instant,
+    /// How long the caller waits.
+    timeout: Option<Duration>,
+}
+
+/// How far a check has come.
+enum Decided<A> {
+    /// To its framed answer.
+    Answer(Bytes),
+    /// This message needs this first.
+    Awaits(Bytes, A),
+}
+
 impl<D: Decide> GrpcProtocol<D> {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
-        match request.uri().path() {
-            CHECK => respond(Answer::Message(Some(self.check(request).await))),
-            path if path.starts_with(HEALTH) => match self.health.clone().call(request).await {
-                Ok(response) => response.map(Answer::Other),
-                Err(never) => match never {},
-            },
-            _ => {
-                let mut response = respond(Answer::Ended);
-                response.headers_mut().insert("grpc-status", UNIMPLEMENTED);
-                response
+    /// What `decide` says, or that there was a fault.
+    fn caught(&self, asked: Asked, decide: impl FnOnce() -> Decided<D::Awaited>) -> Decided<D::Awaited> {
+        catch_unwind(AssertUnwindSafe(decide)).unwrap_or_else(|_| Decided::Answer(self.answer_after_panic(asked)))
+    }
+
+    /// The answer that `decide` comes to later, or that there was a fault.
+    #[expect(clippy::redundant_allocation, reason = "counted per connection, see `serve`")]
+    fn later<F>(self: &Rc<Arc<Self>>, asked: Asked, decide: impl FnOnce(Rc<Arc<Self>>) -> F) -> Begun
+    where
+        F: Future<Output = Bytes> + 'static,
+    {
+        let (own, deciding) = (Rc::clone(self), AssertUnwindSafe(decide(Rc::clone(self))).catch_unwind());
+        Begun::Waits(Box::pin(async move { Answer::Message(deciding.await.unwrap_or_else(|_| own.answer_after_panic(asked))) }))
+    }
+
+    fn answer_after_panic(&self, asked: Asked) -> Bytes {
+        // FAIL-CLOSED: a_panic_is_an_explicit_denial
+        let counted = catch_unwind(AssertUnwindSafe(|| self.refuse(asked, Reason::Internal)));
+        counted.unwrap_or_else(|_| self.renderer.denial(Reason::Internal))
+    }
+
+    async fn read_and_decide(&self, asked: Asked, message: Incoming<Received>) -> Bytes {
+        let limit = asked.timeout.map_or(READ_TIMEOUT, |timeout| timeout.min(READ_TIMEOUT));
+        match self.decide(asked, message.rest(limit).await) {
+            Decided::Answer(answer) => answer,
+            Decided::Awaits(message, awaited) => self.finish(asked, &message, awaited).await,
+        }
+    }
+
+    /// Decides what was read, unless something has to be waited for.
+    fn decide(&self, asked: Asked, read: Result<Bytes, NoMessage>) -> Decided<D::Awaited> {
+        let message = match read {
+            Ok(message) => message,
+            Err(NoMessage::Malformed | NoMessage::Reset) => return Decided::Answer(self.refuse(asked, Reason::MalformedRequest)),
+            Err(NoMessage::TooLate) => return Decided::Answer(self.refuse(asked, Reason::DeadlineExceeded)),
+        };
+        let Some((raw, deadline)) = self.request(asked, &message) else {
+            return Decided::Answer(self.refuse(asked, Reason::MalformedRequest));
+        };
+        match self.decide.begin(&raw, deadline) {
+            check::Begun::Decided(verdict) => Decided::Answer(self.renderer.render(&verdict, Some(&raw))),
+            check::Begun::Awaits(awaited) => {
+                drop(raw);
+                Decided::Awaits(message, awaited)
             }
         }
     }
 
-    /// The framed answer to one check, whatever happens.
-    async fn check(&self, request: Request<Incoming>) -> Bytes {
-        let arrived = Instant::now();
-        let deciding = AssertUnwindSafe(self.decide(arrived, request)).catch_unwind();
-        if let Ok(answer) = deciding.await {
-            return answer;
-        }
-        // FAIL-CLOSED: a_panic_is_an_explicit_denial
-        let counted = catch_unwind(AssertUnwindSafe(|| self.refuse(arrived, Reason::Internal)));
-        counted.unwrap_or_else(|_| self.renderer.denial(Reason::Internal))
-    }
-
-    async fn decide(&self, arrived: Instant, request: Request<Incoming>) -> Bytes {
-        let timeout = timeout_of(request.headers());
-        let limit = timeout.map_or(READ_TIMEOUT, |timeout| timeout.min(READ_TIMEOUT));
-        match read_message(request.into_body(), limit).await {
-            Ok(message) => self.decide_message(arrived, timeout, &message).await,
-            Err(NoMessage::Malformed | NoMessage::Reset) => self.refuse(arrived, Reason::MalformedRequest),
-            Err(NoMessage::TooLate) => self.refuse(arrived, Reason::DeadlineExceeded),
-        }
-    }
-
-    async fn decide_message(&self, arrived: Instant, timeout: Option<Duration>, message: &[u8]) -> Bytes {
-        let view = CheckView::decode(message).ok();
-        let Some(raw) = view.and_then(|view| request::from_check(&view, arrived, &self.client_address)) else {
-            return self.refuse(arrived, Reason::MalformedRequest);
+    /// Decides what [`Self::decide`] could not decide without `awaited`.
+    async fn finish(&self, asked: Asked, message: &[u8], awaited: D::Awaited) -> Bytes {
+        let Some((raw, deadline)) = self.request(asked, message) else {
+            return self.refuse(asked, Reason::MalformedRequest);
         };
-        let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
-        let verdict = self.decide.check(&raw, deadline).await;
+        let verdict = self.decide.finish(&raw, deadline, awaited).await;
         self.renderer.render(&verdict, Some(&raw))
     }
 
-    fn refuse(&self, arrived: Instant, reason: Reason) -> Bytes {
-        self.renderer.render(&self.decide.refuse(Wire::Grpc, arrived, reason), None)
+    /// What `message` asks, and until when; `None` if it cannot be read.
+    fn request<'m>(&self, asked: Asked, message: &'m [u8]) -> Option<(RawRequest<'m>, Option<Instant>)> {
+        let view = CheckView::decode(message).ok()?;
+        let raw = request::from_check(&view, asked.arrived, &self.client_address)?;
+        Some((raw, asked.timeout.and_then(|timeout| asked.arrived.checked_add(timeout))))
     }
-}
 
-/// An answer of status 200, as every gRPC answer is.
-fn respond(answer: Answer) -> Response<Answer> {
-    let mut response = Response::new(answer);
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
-    response
+    fn refuse(&self, asked: Asked, reason: Reason) -> Bytes {
+        self.renderer.render(&self.decide.refuse(Wire::Grpc, asked.arrived, reason), None)
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulConnection},
+    server::conn::auto,
 };
 use prometheus::IntGaugeVec;
 use ringfence_core::decide::{Body, Headers, RawRequest, Reason, Verdict};
@@ -34,7 +34,7 @@ use super::{
     Decide, Dialect, HttpListenerSettings, ListenAddress, ListenError,
     accept::{Door, Protocol},
     client_address::ClientAddressRule,
-    connection::{Life, SameThread},
+    connection::{Closable, Life, SameThread},
     socket::Socket,
     tls::Tls,
 };
@@ -106,7 +106,7 @@ pub(super) struct HttpProtocol<D> {
 }
 
 impl<D: Decide> Protocol for HttpProtocol<D> {
-    fn serve<IO>(self: Arc<Self>, io: IO, life: &Rc<Life>) -> impl GracefulConnection
+    fn serve<IO>(self: Arc<Self>, io: IO, life: &Rc<Life>) -> impl Closable
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
