@@ -41,7 +41,7 @@ impl Default for Limits {
 /// Remembers claims in memory, about 90 bytes each.
 pub struct MemoryStore {
     shards: Box<[Mutex<Shard>]>,
-    quotas: RwLock<HashMap<Box<str>, Arc<Quota>>>,
+    quotas: RwLock<HashMap<Box<str>, Arc<Quota>, foldhash::fast::RandomState>>,
     total: AtomicUsize,
     limits: Limits,
     request_ids: RandomState,

@@ -4,11 +4,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use ringfence_core::decide::{AllowReason, Decision, PolicyId, PolicySet, Reason, Rules, Verdict, Wire};
 
@@ -31,11 +32,14 @@ pub(super) struct Series {
     unremembered: IntCounterVec,
     /// The senders of each policy that has a label of its own.
     labelled: ArcSwap<HashMap<Box<str>, HashSet<Box<str>>>>,
-    shards: [RwLock<HashMap<Key, Handle>>; SHARDS],
+    shards: [RwLock<Shard>; SHARDS],
     hasher: RandomState,
     /// Every series of `checks` that carries a policy's label, so that it can be removed with its policy.
     known: Mutex<HashSet<Known>>,
 }
+
+/// No stranger chooses a key: it is made of addresses and outcomes.
+type Shard = HashMap<Key, Handle, RandomState>;
 
 /// Which series: by address, which stays unique because the handle keeps its policy and sender alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,7 +129,7 @@ impl Series {
             )?,
             labelled: ArcSwap::default(),
             shards: Default::default(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             known: Mutex::default(),
         })
     }
@@ -186,7 +190,7 @@ impl Series {
         }
     }
 
-    fn shard(&self, key: Key) -> &RwLock<HashMap<Key, Handle>> {
+    fn shard(&self, key: Key) -> &RwLock<Shard> {
         let [first, ..] = &self.shards;
         usize::try_from(self.hasher.hash_one(key) & (SHARDS as u64 - 1)).ok().and_then(|at| self.shards.get(at)).unwrap_or(first)
     }
