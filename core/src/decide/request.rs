@@ -125,7 +125,7 @@ impl<'a> Headers<'a> {
     /// Adds one header; the name is lower-cased if it is not yet.
     pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
         let mut name = name.into();
-        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        if has_upper_case(name.as_bytes()) {
             name = Cow::Owned(name.to_ascii_lowercase());
         }
         self.entries.push((name, value.into()));
@@ -151,6 +151,19 @@ impl<'a> Headers<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.entries.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
+}
+
+/// Whether there is an upper-case ASCII letter, eight bytes at a time.
+fn has_upper_case(bytes: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let among = |word: u64| {
+        // A high bit that the other bits of its byte carry into says "at least", one that they do not says "less"; bytes beyond ASCII have it set.
+        let low = word & (0x7f * EACH);
+        let (from_a, beyond_z) = (low + (0x80 - u64::from(b'A')) * EACH, low + (0x7f - u64::from(b'Z')) * EACH);
+        !word & (from_a ^ beyond_z) & (0x80 * EACH) != 0
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().any(|word| among(u64::from_le_bytes(*word))) || rest.iter().any(u8::is_ascii_uppercase)
 }
 
 /// The parts of a request as a listener took them from its wire, before anything is believed.

@@ -52,7 +52,7 @@ fn from_headers<'a>(http: &HttpView<'a>) -> Option<Headers<'a>> {
         }
     } else {
         for (name, value) in http.headers.iter().filter(|(name, _)| !name.starts_with(':')) {
-            headers.push(name, value.as_bytes());
+            headers.push(name, value);
         }
     }
     Some(headers)
@@ -71,7 +71,7 @@ fn from_host<'a>(http: &HttpView<'a>, headers: &Headers<'a>) -> Option<&'a [u8]>
     let host = Some(http.host.as_bytes()).filter(|host| !host.is_empty())?;
     let agrees = |other: &[u8]| other == host || Host::parse(other).is_some_and(|other| Host::parse(host) == Some(other));
     let authorities_agree = if http.header_map.is_empty() {
-        http.headers.iter().filter(|(name, _)| *name == ":authority").all(|(_, value)| agrees(value.as_bytes()))
+        http.headers.iter().filter(|(name, _)| *name == ":authority").all(|(_, value)| agrees(value))
     } else {
         http.header_map.iter().filter(|header| header.key == ":authority").all(|header| value_of(header).is_some_and(agrees))
     };

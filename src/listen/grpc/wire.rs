@@ -94,7 +94,7 @@ impl fmt::Debug for HeaderView<'_> {
 /// A `map<string, string>`, in the order in which its keys first came.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Map<'a> {
-    entries: Vec<(&'a str, &'a str)>,
+    entries: Vec<(&'a str, &'a [u8])>,
     /// One bit per key seen, by length and ends: a key whose bit is not set is new, which spares the search.
     seen: u64,
 }
@@ -108,11 +108,11 @@ impl fmt::Debug for Map<'_> {
 
 impl<'a> Map<'a> {
     /// Every key and its value.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.entries.iter().copied()
     }
 
-    fn insert(&mut self, key: &'a str, value: &'a str) -> Result<(), Undecodable> {
+    fn insert(&mut self, key: &'a str, value: &'a [u8]) -> Result<(), Undecodable> {
         let bytes = key.as_bytes();
         let end = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
         let mark = 1_u64 << ((bytes.len() + end(bytes.first()) * 7 + end(bytes.last()) * 31) % 64);
@@ -158,7 +158,7 @@ impl<'a> CheckView<'a> {
                 10 => {
                     let (key, value) = map_entry(fields.nested(value)?)?;
                     if key == PIN {
-                        self.pin = Some(value);
+                        self.pin = Some(std::str::from_utf8(value).map_err(|_| Undecodable)?);
                     }
                 }
                 _ => {}
@@ -267,12 +267,12 @@ impl<'a> HeaderView<'a> {
     }
 }
 
-fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a str), Undecodable> {
-    let mut entry = ("", "");
+fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a [u8]), Undecodable> {
+    let mut entry = ("", &b""[..]);
     while let Some((tag, value)) = fields.next()? {
         match tag {
             1 => entry.0 = value.text()?,
-            2 => entry.1 = value.text()?,
+            2 => entry.1 = value.text_bytes()?,
             _ => {}
         }
     }
@@ -300,6 +300,12 @@ impl<'a> Value<'a> {
     fn text(self) -> Result<&'a str, Undecodable> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Undecodable)
     }
+
+    /// A text that is needed as bytes only: whether it is one shows faster, since nearly all are ASCII.
+    fn text_bytes(self) -> Result<&'a [u8], Undecodable> {
+        let bytes = self.bytes()?;
+        if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(bytes) } else { Err(Undecodable) }
+    }
 }
 
 /// The fields of one message.
@@ -314,6 +320,18 @@ impl<'a> Fields<'a> {
     /// The next field's number and value; a group is skipped, as `Other`.
     #[inline]
     fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Undecodable> {
+        // Nearly every field is this: a low number, and a text or message of less than 128 bytes.
+        if let &[key @ 8..0x80, length @ 0..0x80, ref rest @ ..] = self.rest
+            && key & 7 == 2
+            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(length))
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(key >> 3), Value::Bytes(bytes))));
+        }
+        self.next_in_full()
+    }
+
+    fn next_in_full(&mut self) -> Result<Option<(u32, Value<'a>)>, Undecodable> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -371,6 +389,16 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn read_varint(&mut self) -> Result<u64, Undecodable> {
+        match self.rest.split_first() {
+            Some((&byte @ 0..0x80, rest)) => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.read_long_varint(),
+        }
+    }
+
+    fn read_long_varint(&mut self) -> Result<u64, Undecodable> {
         let mut value = 0;
         for at in 0..10_u32 {
             let (&byte, rest) = self.rest.split_first().ok_or(Undecodable)?;

@@ -189,6 +189,20 @@ fn decode_naively(path: &str) -> Vec<u8> {
     out
 }
 
+#[test]
+fn every_byte_at_every_place_of_a_name_is_lower_cased_as_ascii_is() {
+    for byte in 0..=255_u8 {
+        for at in 0..20 {
+            let mut name = [b'a'; 20];
+            name[at] = byte;
+            assert_eq!(has_upper_case(&name), byte.is_ascii_uppercase(), "{byte} at {at}");
+        }
+    }
+    let mut headers = Headers::new(false);
+    headers.push("X-Correlation-Id", &b"1"[..]);
+    assert_eq!(headers.one("x-correlation-id"), Header::One(b"1"));
+}
+
 proptest! {
     /// Whatever passes means the same after any number of decodings, and has no way up or sideways.
     #[test]
