@@ -45,10 +45,12 @@ pub(super) struct Renderer {
     reveal: bool,
 }
 
-/// A denial without the policy and sender that gave it.
+/// A denial.
 #[derive(Debug)]
 struct Prepared {
-    response: CheckResponse,
+    /// Encoded, without the policy and sender that gave it.
+    encoded: Vec<u8>,
+    /// Framed, of nobody in particular.
     framed: Bytes,
 }
 
@@ -58,7 +60,7 @@ impl Renderer {
         let prepare = |reason: &Reason| {
             let response = from_reason(*reason, Status::of(*reason), reveal);
             let framed = frame(&response, &Metadata::of_denial(*reason));
-            Prepared { response, framed }
+            Prepared { encoded: response.encode_to_vec(), framed }
         };
         Self { denials: Reason::ALL.iter().map(prepare).collect(), reveal }
     }
@@ -70,7 +72,7 @@ impl Renderer {
             Decision::Allow(allow) => frame(&allowed(&allow.mutations), &metadata()),
             Decision::Deny(reason) if verdict.about.answer_unavailable => frame(&from_reason(*reason, Status::Unavailable, self.reveal), &metadata()),
             Decision::Deny(reason) => match self.prepared(*reason) {
-                Some(prepared) if verdict.about.policy.is_some() => frame(&prepared.response, &metadata()),
+                Some(prepared) if verdict.about.policy.is_some() => prepared.frame(&metadata()),
                 _ => self.denial(*reason),
             },
             Decision::Answer(answer) => from_answer(answer).map_or_else(|| self.denial(Reason::Internal), |answer| frame(&answer, &metadata())),
@@ -86,6 +88,15 @@ impl Renderer {
     fn prepared(&self, reason: Reason) -> Option<&Prepared> {
         let place = Reason::ALL.iter().position(|one| *one == reason)?;
         self.denials.get(place)
+    }
+}
+
+impl Prepared {
+    fn frame(&self, metadata: &Metadata<'_>) -> Bytes {
+        framed(self.encoded.len() + metadata.encoded_len(), |buffer| {
+            buffer.extend_from_slice(&self.encoded);
+            metadata.encode(buffer);
+        })
     }
 }
 
