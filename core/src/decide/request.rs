@@ -106,6 +106,8 @@ impl fmt::Debug for Header<'_> {
 pub struct Headers<'a> {
     entries: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
     joined: bool,
+    /// One bit per name that is there, by its length and ends: a name whose bit is not set is absent, which spares the search.
+    marks: u64,
 }
 
 /// Shows the names: the values may be credentials.
@@ -119,7 +121,7 @@ impl<'a> Headers<'a> {
     /// No headers yet. `joined`: the wire may join repeated headers with a comma (Envoy).
     #[must_use]
     pub fn new(joined: bool) -> Self {
-        Self { entries: Vec::with_capacity(24), joined }
+        Self { entries: Vec::with_capacity(24), joined, marks: 0 }
     }
 
     /// Adds one header; the name is lower-cased if it is not yet.
@@ -128,13 +130,14 @@ impl<'a> Headers<'a> {
         if has_upper_case(name.as_bytes()) {
             name = Cow::Owned(name.to_ascii_lowercase());
         }
+        self.marks |= mark(&name);
         self.entries.push((name, value.into()));
     }
 
     /// The header of this lower-case name, for a credential or anything else of which there may be only one.
     #[must_use]
     pub fn one(&self, name: &str) -> Header<'_> {
-        let mut values = self.entries.iter().filter(|(entry, _)| entry == name).map(|(_, value)| value.as_ref());
+        let mut values = self.maybe_named(name).iter().filter(|(entry, _)| entry == name).map(|(_, value)| value.as_ref());
         match (values.next(), values.next()) {
             (None, _) => Header::Absent,
             (Some(value), None) if !(self.joined && value.contains(&b',')) => Header::One(value),
@@ -144,13 +147,25 @@ impl<'a> Headers<'a> {
 
     /// Every value of this lower-case name, in wire order; joined ones as they came.
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s [u8]> {
-        self.entries.iter().filter(move |(entry, _)| entry == name).map(|(_, value)| value.as_ref())
+        self.maybe_named(name).iter().filter(move |(entry, _)| entry == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// Where a header of this name must be sought: nowhere, if its mark was never set.
+    fn maybe_named(&self, name: &str) -> &[(Cow<'a, str>, Cow<'a, [u8]>)] {
+        if self.marks & mark(name) == 0 { &[] } else { &self.entries }
     }
 
     /// Every name and value, in wire order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.entries.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
+}
+
+/// One of 64 bits for a name.
+fn mark(name: &str) -> u64 {
+    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
+    let bytes = name.as_bytes();
+    1 << ((bytes.len() + end(bytes.first()) * 7 + end(bytes.last()) * 31) % 64)
 }
 
 /// Whether there is an upper-case ASCII letter, eight bytes at a time.

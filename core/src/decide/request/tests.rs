@@ -204,6 +204,19 @@ fn every_byte_at_every_place_of_a_name_is_lower_cased_as_ascii_is() {
 }
 
 proptest! {
+    #[test]
+    fn a_header_is_found_by_its_name_and_by_no_other(names in proptest::collection::vec("[a-cA-C-]{0,3}", 0..8), sought in "[a-c-]{0,3}") {
+        let mut headers = Headers::new(false);
+        names.iter().for_each(|name| headers.push(name.as_str(), &b"1"[..]));
+        let expected = match names.iter().filter(|name| name.eq_ignore_ascii_case(&sought)).count() {
+            0 => Header::Absent,
+            1 => Header::One(b"1"),
+            _ => Header::Many,
+        };
+        prop_assert!(headers.one(&sought) == expected);
+        prop_assert_eq!(headers.all(&sought).count(), names.iter().filter(|name| name.eq_ignore_ascii_case(&sought)).count());
+    }
+
     /// Whatever passes means the same after any number of decodings, and has no way up or sideways.
     #[test]
     fn a_sound_path_survives_decoding(path in "/[a-c./%25eEfF;\\\\#0 ü]{0,12}") {
