@@ -19,6 +19,7 @@ macro_rules! tests_of {
     };
 }
 
+mod attacks;
 mod cases;
 mod control_planes;
 mod event_grid;
