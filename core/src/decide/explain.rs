@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ClaimRule, Now, Reason, Request, TokenRule, claims, entra, token::Token};
+use super::{Body, ClaimRule, Now, Reason, Request, TokenRule, claims, entra, token::Token};
 
 /// The source of a request and how it was judged.
 pub(super) struct SourceNote<'r> {
@@ -96,7 +96,11 @@ impl fmt::Display for HandshakeNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { request, reason } = self;
         if *reason == Reason::BodyUnavailable {
-            return write!(f, "its whole body has to be seen, and the proxy sent {:?}", request.body);
+            return match request.body {
+                Body::Absent => f.write_str("its whole body has to be seen, and the proxy sends none; let it (`with_request_body`)"),
+                Body::Partial(body) => write!(f, "its whole body has to be seen, and the proxy sent the first {} bytes", body.len()),
+                Body::Complete(_) => f.write_str("its whole body has to be seen"),
+            };
         }
         if !request.wire.answers_at_edge() {
             return f.write_str("over this wire nobody can be answered in the application's place");
