@@ -9,6 +9,7 @@ use crate::support::{
 };
 
 use super::{
+    event_grid,
     sources::nothing_passes_without_ringfence,
     table::{check_logs, play_through},
     websockets::{frames_go_both_ways_through, refused_upgrades_end_at},
@@ -50,6 +51,17 @@ async fn everything_through(door: &Door) {
     let told = stand.proxy.output().lines_from(0).iter().any(|line| line.contains("\"policy\":\"contoso/contact-center\""));
     assert_eq!(told, door.serve_flags.is_empty(), "{}", door.name);
     nothing_passes_without_ringfence(door, stand).await;
+}
+
+/// With the line of each example that sends bodies.
+#[tokio::test]
+async fn event_grids_handshake_is_answered_from_the_body() {
+    let contour: &[_] = &[("# withRequestBody:", "withRequestBody:")];
+    let gateway: &[_] = &[("# bodyToExtAuth:", "bodyToExtAuth:")];
+    for (door, edits) in [(&CONTOUR, contour), (&ENVOY_GATEWAY, gateway), (&ISTIO_GRPC, &[])] {
+        let stand = Stand::start_of(door, event_grid::policies, &[], edits).await;
+        event_grid::handshakes_and_deliveries_end_well(&stand).await;
+    }
 }
 
 /// A request that a route's own policy refuses, and another one would let by.

@@ -14,7 +14,7 @@ const AUDIENCE: &str = "api://contoso-events";
 const CODE: &str = "512d38b6-c7b8-40c8-89fe-f46f9e9622b6";
 
 /// Three senders, one for each way to deal with a handshake.
-fn policies(issuer: &Issuer) -> String {
+pub fn policies(issuer: &Issuer) -> String {
     let (v1, v2, keys) = issuer.authority(DEMO_TENANT);
     let sender = |name: &str, handshake: &str| {
         format!(
@@ -174,6 +174,25 @@ async fn a_handshake_passes_if_it_is_nothing_else(door: &Door) {
     // As a delivery it needs a token like any other.
     assert_eq!(post("deliver", "SubscriptionValidation", validation()).send(at).await.status, 401);
     assert_eq!(options("deliver", "eventgrid.azure.net").send(at).await.status, 401);
+}
+
+/// Both at a door that starts slowly: a handshake is answered, and a delivery needs its token.
+pub async fn handshakes_and_deliveries_end_well(stand: &Stand) {
+    let (at, seen) = (stand.proxy.address, stand.application.seen().len());
+    let first = post("answer", "SubscriptionValidation", validation()).send(at).await;
+    assert_eq!((first.status, first.text()), (200, json!({"validationResponse": CODE}).to_string()));
+    let second = options("answer", "eventgrid.azure.net").send(at).await;
+    assert_eq!((second.status, header(&second, "webhook-allowed-origin")), (200, vec!["eventgrid.azure.net"]));
+    assert_eq!(with_another_key(post("answer", "SubscriptionValidation", validation())).send(at).await.status, 401);
+    assert_eq!(post("answer", "SubscriptionValidation", incoming_call()).send(at).await.status, 403);
+    assert_eq!(stand.application.seen().len(), seen);
+    let deliver = || post("answer", "Notification", incoming_call());
+    assert_eq!(deliver().send(at).await.status, 401);
+    let spec = TokenSpec { entra: Some(EntraSpec::default()), ..TokenSpec::event_grid(AUDIENCE) };
+    let answer = deliver().header("Authorization", format!("Bearer {}", stand.issuer.mint(&spec).unwrap())).send(at).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let bodies: Vec<_> = stand.application.seen().split_off(seen).into_iter().map(|seen| seen.body).collect();
+    assert_eq!(bodies, [incoming_call()]);
 }
 
 #[test]

@@ -182,10 +182,14 @@ impl Proxy {
         Self { address, process, _belongings: belongings }
     }
 
-    /// The same once its control plane has told it all: whatever comes for a guarded path is refused by Ringfence.
+    /// The same once its control plane has told it all: Ringfence itself refuses a request without a token.
     async fn guarding(self) -> Self {
         let ask = Ask::new("POST", "/api/callbacks").header("Host", HOST);
-        wait_for("the proxy to ask Ringfence", async || (ask.send(self.address).await.status == 401).then_some(())).await;
+        wait_for("the proxy to ask Ringfence", async || {
+            let answer = ask.send(self.address).await;
+            (answer.header("content-type") == Some("application/problem+json")).then_some(())
+        })
+        .await;
         self
     }
 
