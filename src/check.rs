@@ -192,11 +192,13 @@ impl Checker {
         };
         let ring = self.keys.ring();
         let mut decided = decide(&request, snapshot, &ring);
-        if matches!(decided, Decided::NeedsKey(_)) {
-            // Keys that came while this was decided may be the wanted ones, and cost no fetch.
-            let newer = self.keys.ring();
-            if !Arc::ptr_eq(&ring, &newer) {
-                decided = decide(&request, &self.snapshot(), &newer);
+        if lacks_keys(&decided) {
+            // Keys that came while this was decided may be the wanted ones, and cost no fetch. Policies that came since may want others: keys
+            // are there before the policies that want them, and until after those that did, so that both are read in this order.
+            let newer = self.snapshot();
+            let newer_ring = self.keys.ring();
+            if !Arc::ptr_eq(&ring, &newer_ring) || !Arc::ptr_eq(&snapshot.policies, &newer.policies) {
+                decided = decide(&request, &newer, &newer_ring);
             }
         }
         match decided {
@@ -254,6 +256,15 @@ struct Snapshot {
 
 fn decide(request: &Request<'_>, snapshot: &Snapshot, ring: &KeyRing) -> Decided {
     decide::decide(request, &snapshot.policies, ring, snapshot.now, &mut NoTrace)
+}
+
+/// Whether other keys might make another verdict.
+fn lacks_keys(decided: &Decided) -> bool {
+    match decided {
+        Decided::NeedsKey(_) => true,
+        Decided::Final(verdict) => verdict.denied() == Some(Reason::KeysUnavailable),
+        Decided::NeedsReuse(_) | Decided::NeedsTurn(_) => false,
+    }
 }
 
 fn has_passed(deadline: Option<Instant>) -> bool {

@@ -98,6 +98,8 @@ struct ScriptedKeys {
     refetches: Mutex<Vec<Instant>>,
     /// What is there after the keys were read once.
     meanwhile: Mutex<Option<KeyRing>>,
+    /// The policies that are in force after the keys were read once.
+    turned: Mutex<Option<(Arc<ArcSwap<PolicySet>>, PolicySet)>>,
     faulty: bool,
     /// A refetch takes all the time it is given.
     slow: bool,
@@ -114,6 +116,7 @@ impl ScriptedKeys {
             after_refetch: Mutex::new(after_refetch),
             refetches: Mutex::default(),
             meanwhile: Mutex::default(),
+            turned: Mutex::default(),
             faulty: false,
             slow: false,
         }
@@ -130,6 +133,9 @@ impl Keys for ScriptedKeys {
         let ring = self.ring.load_full();
         if let Some(newer) = self.meanwhile.lock().unwrap().take() {
             self.ring.store(Arc::new(newer));
+        }
+        if let Some((policies, newer)) = self.turned.lock().unwrap().take() {
+            policies.store(Arc::new(newer));
         }
         ring
     }
@@ -341,6 +347,23 @@ async fn keys_that_came_meanwhile_cost_no_fetch() {
     *keys.meanwhile.lock().unwrap() = Some(issuer.ring("k1"));
     let world = world(issuer.policies(ReuseMode::Allow), Arc::clone(&keys), 8);
     assert_eq!(world.checker.check(&raw(HOST, &issuer.token()), None).await.denied(), None);
+    assert!(keys.refetches().is_empty());
+}
+
+#[tokio::test]
+async fn policies_and_keys_that_turn_while_a_check_runs_are_both_read_again() {
+    let (old, new) =
+        (Issuer::new(), Issuer { id: Arc::new(KeySetId::Jwks { issuer: "iss".into(), url: "https://new/keys".into() }), ..Issuer::new() });
+    // The old policies were read, and then their keys were no longer kept.
+    let keys = ScriptedKeys::new(new.ring("k1"), None);
+    let turning = world(old.policies(ReuseMode::Allow), Arc::clone(&keys), 8);
+    *keys.turned.lock().unwrap() = Some((Arc::clone(&turning.checker.policies), new.policies(ReuseMode::Allow)));
+    assert_eq!(turning.checker.check(&raw(HOST, &new.token()), None).await.denied(), None);
+    // The first keys of all came just now.
+    let keys = ScriptedKeys::new(KeyRing::default(), None);
+    *keys.meanwhile.lock().unwrap() = Some(new.ring("k1"));
+    let begun = world(new.policies(ReuseMode::Allow), Arc::clone(&keys), 8);
+    assert_eq!(begun.checker.check(&raw(HOST, &new.token()), None).await.denied(), None);
     assert!(keys.refetches().is_empty());
 }
 
