@@ -6,6 +6,7 @@ use std::{
     borrow::Borrow,
     collections::HashSet,
     hash::{Hash, Hasher},
+    hint::black_box,
     sync::Arc,
 };
 
@@ -107,6 +108,8 @@ impl PolicySet {
     pub(super) fn select<'p>(&'p self, host: &str, path: &Path<'_>) -> Selection<'p> {
         let mut folded = None;
         for candidate in self.candidates(host, path) {
+            // Among many policies neither is in a cache: to wait for both at once takes as long as to wait for one.
+            black_box((candidate.id.kind, candidate.policy.mode));
             let first = *folded.get_or_insert(&candidate.policy);
             if candidate.pattern.covers(path, candidate.policy.matches.ignore_path_case) {
                 let is_same = Arc::ptr_eq(&first.id, &candidate.policy.id);
@@ -250,13 +253,16 @@ struct PathTable(Few<Entry>);
 struct Entry {
     pattern: PathPattern,
     policy: Arc<Policy>,
+    /// The policy's own. Known here, it can be fetched while the policy is.
+    id: Arc<PolicyId>,
 }
 
 impl Entry {
     /// One for each of the policy's paths.
     fn all_of(policy: &Arc<Policy>) -> impl Iterator<Item = Self> {
         let every_path = policy.matches.paths.is_empty().then(|| PathPattern::prefix("/"));
-        policy.matches.paths.iter().cloned().chain(every_path).map(|pattern| Self { pattern, policy: Arc::clone(policy) })
+        let entry = |pattern| Self { pattern, policy: Arc::clone(policy), id: Arc::clone(&policy.id) };
+        policy.matches.paths.iter().cloned().chain(every_path).map(entry)
     }
 
     /// The order in which entries are kept: the most specific first.
