@@ -65,14 +65,14 @@ impl<'j> Scanner<'j> {
 
     /// A number; infinite where it is too large for a double.
     pub(super) fn number(&mut self) -> Option<f64> {
+        if let Some((whole, length)) = small_whole_number(self.text.as_bytes().get(self.at..)?) {
+            self.at += length;
+            return Some(whole);
+        }
         let start = self.at;
         self.take(b'-');
         if !self.take(b'0') {
             self.digits()?;
-        }
-        let is_whole = !matches!(self.peek(), Some(b'.' | b'e' | b'E'));
-        if is_whole && let Some(whole) = self.text.get(start..self.at).and_then(small_whole_number) {
-            return Some(whole);
         }
         if self.take(b'.') {
             self.digits()?;
@@ -198,15 +198,23 @@ impl<'j> Scanner<'j> {
     }
 }
 
-/// The common case of a number, such as every date: so few digits that a double holds them exactly, and no sign.
-fn small_whole_number(digits: &str) -> Option<f64> {
+/// The common case of a number, such as every date, at the beginning of `text`, and its length: so few digits that a double holds them
+/// exactly, no sign, no fraction and no exponent. `None` for any other.
+fn small_whole_number(text: &[u8]) -> Option<(f64, usize)> {
     const MOST_DIGITS: usize = 15;
-    if digits.len() > MOST_DIGITS || digits.starts_with('-') {
+    let (mut value, mut length) = (0_u64, 0);
+    for digit in text.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10) {
+        value = value * 10 + u64::from(digit);
+        length += 1;
+        if length > MOST_DIGITS {
+            return None;
+        }
+    }
+    if length == 0 || text.first() == Some(&b'0') || matches!(text.get(length), Some(b'.' | b'e' | b'E')) {
         return None;
     }
-    let value = digits.bytes().fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
     #[allow(clippy::cast_precision_loss, reason = "15 digits are below 2^53")]
-    Some(value as f64)
+    Some((value as f64, length))
 }
 
 /// Whether `escaped`, after a backslash and before `rest`, is an escape of RFC 8259 section 7.
@@ -312,7 +320,22 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_the_library_reads_them() {
-        for text in ["0", "-0", "1800000000", "1e9", "1.5E-3", "123456789012345678901234567890", "1e400"] {
+        for text in [
+            "0",
+            "-0",
+            "10",
+            "-12",
+            "1800000000",
+            "12.5",
+            "123456789012345",
+            "999999999999999",
+            "1234567890123456",
+            "9007199254740993",
+            "1e9",
+            "1.5E-3",
+            "123456789012345678901234567890",
+            "1e400",
+        ] {
             let mut read = None;
             let document = format!("{{\"n\":{text}}}");
             assert!(
