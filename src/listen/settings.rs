@@ -144,21 +144,26 @@ pub struct HttpListenerSettings {
 pub enum Dialect {
     /// nginx `auth_request`.
     Nginx,
+    /// ingress-nginx' `auth-url`.
+    IngressNginx,
+    /// Traefik's `ForwardAuth`.
+    Traefik,
+    /// Caddy's `forward_auth`.
+    Caddy,
+    /// HAProxy with our Lua action.
+    Haproxy,
     /// Envoy's ext_authz `http_service`.
     Envoy,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: &'static [Self] = &[Self::Nginx, Self::Envoy];
+    pub const ALL: &'static [Self] = &[Self::Nginx, Self::IngressNginx, Self::Traefik, Self::Caddy, Self::Haproxy, Self::Envoy];
 
     /// Its name in URLs and settings.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Nginx => "nginx",
-            Self::Envoy => "envoy",
-        }
+        self.wire().label()
     }
 
     /// Its name for the decision.
@@ -166,6 +171,10 @@ impl Dialect {
     pub const fn wire(self) -> Wire {
         match self {
             Self::Nginx => Wire::Nginx,
+            Self::IngressNginx => Wire::IngressNginx,
+            Self::Traefik => Wire::Traefik,
+            Self::Caddy => Wire::Caddy,
+            Self::Haproxy => Wire::Haproxy,
             Self::Envoy => Wire::Envoy,
         }
     }
@@ -173,7 +182,7 @@ impl Dialect {
 
 /// A dialect that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no HTTP dialect: write `nginx` or `envoy`")]
+#[error("`{0}` is no HTTP dialect: write `nginx`, `ingress-nginx`, `traefik`, `caddy`, `haproxy` or `envoy`")]
 pub struct DialectError(String);
 
 impl FromStr for Dialect {

@@ -116,7 +116,7 @@ pub struct ListenSettings {
     /// Address of the HTTP checks, once a dialect is named [default: 127.0.0.1:9002]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<ListenAddress>,
-    /// Proxies that ask over HTTP: `nginx`, `envoy` (its http_service), or both
+    /// Proxies that ask over HTTP: `nginx`, `ingress-nginx`, `traefik`, `caddy`, `haproxy`, `envoy` (its http_service)
     #[arg(long, value_name = "DIALECTS", value_delimiter = ',')]
     pub http_dialects: Vec<Dialect>,
     /// Address of health and metrics

@@ -290,18 +290,34 @@ fn register_in_flight(registry: &Registry) -> prometheus::Result<Arc<AtomicUsize
 struct PerWire<T> {
     grpc: T,
     nginx: T,
+    ingress_nginx: T,
+    traefik: T,
+    caddy: T,
+    haproxy: T,
     envoy: T,
 }
 
 impl<T> PerWire<T> {
     fn new(value: impl Fn(Wire) -> T) -> Self {
-        Self { grpc: value(Wire::Grpc), nginx: value(Wire::Nginx), envoy: value(Wire::Envoy) }
+        Self {
+            grpc: value(Wire::Grpc),
+            nginx: value(Wire::Nginx),
+            ingress_nginx: value(Wire::IngressNginx),
+            traefik: value(Wire::Traefik),
+            caddy: value(Wire::Caddy),
+            haproxy: value(Wire::Haproxy),
+            envoy: value(Wire::Envoy),
+        }
     }
 
     const fn of(&self, wire: Wire) -> &T {
         match wire {
             Wire::Grpc => &self.grpc,
             Wire::Nginx => &self.nginx,
+            Wire::IngressNginx => &self.ingress_nginx,
+            Wire::Traefik => &self.traefik,
+            Wire::Caddy => &self.caddy,
+            Wire::Haproxy => &self.haproxy,
             Wire::Envoy => &self.envoy,
         }
     }

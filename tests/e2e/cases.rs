@@ -37,7 +37,7 @@ fn case_files() -> Vec<PathBuf> {
 /// The listeners of one rehearsal.
 struct Listeners {
     grpc: GrpcClient,
-    nginx: SocketAddr,
+    http: SocketAddr,
     envoy: SocketAddr,
     _server: Server,
 }
@@ -58,13 +58,13 @@ impl Listeners {
         let grpc_address = tcp(&grpc.address());
         server.serve_grpc(grpc, rehearsal.checker(), &Readiness::default()).unwrap();
         let mut http = Vec::new();
-        for (dialect, client_address) in
-            [(Dialect::Nginx, ClientAddress::Wire), (Dialect::Envoy, ClientAddress::from_http_flag(&format!("header:{CLIENT_HEADER}")).unwrap())]
-        {
+        let own: Vec<Dialect> = Dialect::ALL.iter().copied().filter(|dialect| *dialect != Dialect::Envoy).collect();
+        let named = ClientAddress::from_http_flag(&format!("header:{CLIENT_HEADER}")).unwrap();
+        for (dialects, client_address) in [(own, ClientAddress::Wire), (vec![Dialect::Envoy], named)] {
             let settings = HttpListenerSettings {
                 address: address(),
                 connections: ConnectionSettings::default(),
-                dialects: vec![dialect],
+                dialects,
                 client_address,
                 trusted_proxies: Vec::new(),
                 reason_header: true,
@@ -74,21 +74,36 @@ impl Listeners {
             server.serve_http(listener, rehearsal.checker()).unwrap();
         }
         let grpc = GrpcClient::connect(grpc_address, LIMIT).await.unwrap();
-        Self { grpc, nginx: http[0], envoy: http[1], _server: server }
+        Self { grpc, http: http[0], envoy: http[1], _server: server }
     }
 
     async fn ask(&self, case: &Case, token: Option<&str>, wire: Wire, raw_headers: bool) -> Outcome {
         let lines = case.request.header_lines(token);
+        let request = &case.request;
         match wire {
             Wire::Grpc => client::outcome(&self.grpc.check(&client::check_request(&case.request, &lines, raw_headers)).await.unwrap()),
-            Wire::Nginx => {
-                let request = &case.request;
+            Wire::Nginx | Wire::Haproxy => {
                 let source = request.client().map_or_else(|| "unix:".to_owned(), |source| source.to_string());
-                let target = format!("/auth/nginx/{}/{source}/{}/{}{}/.end", pin(case), request.method_name(), request.authority(), request.target());
-                exchange(self.nginx, "GET", &target, "ringfence", &lines).await
+                let asked = format!("{source}/{}/{}{}", request.method_name(), request.authority(), request.target());
+                exchange(self.http, "GET", &format!("/auth/{}/{}/{asked}/.end", wire.label(), pin(case)), "ringfence", &lines).await
+            }
+            Wire::IngressNginx => {
+                let url = format!("https://{}{}", request.authority(), request.target());
+                let own = [("x-original-method", request.method_name().to_owned()), ("x-original-url", url)];
+                let own = own.into_iter().chain(request.client().map(|client| ("x-real-ip", client.to_string())));
+                exchange(self.http, "GET", &format!("/auth/ingress-nginx/{}", pin(case)), "ringfence", &with(lines, own)).await
+            }
+            Wire::Caddy | Wire::Traefik => {
+                let own = [
+                    ("x-forwarded-method", request.method_name().to_owned()),
+                    ("x-forwarded-host", request.authority().to_owned()),
+                    ("x-forwarded-uri", request.target().to_owned()),
+                ];
+                let own = own.into_iter().chain(request.client().map(|client| ("x-forwarded-for", client.to_string())));
+                let host = if wire == Wire::Caddy { request.authority() } else { "ringfence" };
+                exchange(self.http, "GET", &format!("/auth/{}/{}", wire.label(), pin(case)), host, &with(lines, own)).await
             }
             Wire::Envoy => {
-                let request = &case.request;
                 let client = request.client().map(|client| (CLIENT_HEADER.to_owned(), client.to_string()));
                 let lines: Vec<_> = lines.into_iter().filter(|(name, _)| name != "connection" && name != "upgrade").chain(client).collect();
                 exchange(self.envoy, request.method_name(), &format!("/auth/envoy/{}{}", pin(case), request.target()), request.authority(), &lines)
@@ -96,6 +111,14 @@ impl Listeners {
             }
         }
     }
+}
+
+/// `lines` with the proxy's own headers in place of what a client sent under their names.
+fn with(lines: Vec<(String, String)>, own: impl Iterator<Item = (&'static str, String)>) -> Vec<(String, String)> {
+    let own: Vec<_> = own.map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut all: Vec<_> = lines.into_iter().filter(|(name, _)| own.iter().all(|(own, _)| own != name)).collect();
+    all.extend(own);
+    all
 }
 
 fn pin(case: &Case) -> String {
@@ -139,12 +162,16 @@ fn read_answer(answer: &str) -> Outcome {
     for own in ["date", "content-length", "connection", "content-type"] {
         headers.remove(own);
     }
-    let listed = headers.remove("x-envoy-auth-headers-to-remove").unwrap_or_default();
+    let listed =
+        [headers.remove("x-envoy-auth-headers-to-remove"), headers.remove("x-ringfence-remove")].into_iter().flatten().next().unwrap_or_default();
+    let stripped = headers.remove("x-ringfence-strip-query").unwrap_or_default();
+    headers.remove("x-ringfence-set");
     let mut removed: BTreeSet<String> = listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     removed.extend(headers.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| name.clone()));
     headers.retain(|_, value| !value.is_empty());
     let decision = if status == 200 { "allowed" } else { "denied" };
-    Outcome { decision: decision.to_owned(), reason, status, headers, removed, ..Outcome::default() }
+    let stripped = stripped.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Outcome { decision: decision.to_owned(), reason, status, headers, removed, stripped, ..Outcome::default() }
 }
 
 /// What is expected, as far as `wire` shows it.
@@ -157,12 +184,17 @@ fn as_seen_on(wire: Wire, expect: &Expectation, outcome: &Outcome) -> Expectatio
     }
     match wire {
         Wire::Grpc => {}
-        Wire::Nginx => {
+        Wire::Nginx | Wire::IngressNginx | Wire::Caddy => {
             seen.stripped = None;
-            seen.status = seen.status.map(|status| if status == 400 { 403 } else { status });
-            // nginx drops names with underscores by itself.
+            if wire != Wire::Caddy {
+                seen.status = seen.status.map(|status| if status == 400 { 403 } else { status });
+            }
+            // Names with underscores are dropped by nginx itself, and by Caddy's configuration.
             seen.removed = seen.removed.map(|names| names.into_iter().filter(|name| !name.contains('_')).collect());
         }
+        // Its configuration says what it removes.
+        Wire::Traefik => (seen.stripped, seen.removed) = (None, None),
+        Wire::Haproxy => {}
         Wire::Envoy => {
             seen.stripped = None;
             seen.status = seen.status.map(|status| if status == 503 { 429 } else { status });
@@ -189,6 +221,10 @@ async fn every_case_holds_in_decide_and_over_every_wire() {
                 let label = format!("{}:{} {} ({})", path.display(), case.line, case.name, wire.label());
                 let decided = rehearsal.run(case, *wire).await.unwrap();
                 failures.extend(case.expect.mismatches(&decided).iter().map(|mismatch| format!("{label} in decide: {mismatch}")));
+                // Its host may be another than the one that it routes by, so it has no URL without a pin.
+                if *wire == Wire::IngressNginx && case.request.pinned().is_none() {
+                    continue;
+                }
                 for raw_headers in [true, false] {
                     let token = case.request.token.as_ref().map(|spec| rehearsal.mint(spec).unwrap());
                     let mut outcome = Outcome::default();

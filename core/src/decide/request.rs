@@ -20,13 +20,21 @@ pub enum Wire {
     Grpc,
     /// nginx `auth_request`.
     Nginx,
+    /// ingress-nginx' `auth-url`.
+    IngressNginx,
+    /// Traefik's `ForwardAuth`.
+    Traefik,
+    /// Caddy's `forward_auth`.
+    Caddy,
+    /// HAProxy with our Lua action.
+    Haproxy,
     /// Envoy's `http_service`.
     Envoy,
 }
 
 impl Wire {
     /// Every wire.
-    pub const ALL: &'static [Self] = &[Self::Grpc, Self::Nginx, Self::Envoy];
+    pub const ALL: &'static [Self] = &[Self::Grpc, Self::Nginx, Self::IngressNginx, Self::Traefik, Self::Caddy, Self::Haproxy, Self::Envoy];
 
     /// The metric label and log field.
     #[must_use]
@@ -34,6 +42,10 @@ impl Wire {
         match self {
             Self::Grpc => "grpc",
             Self::Nginx => "nginx",
+            Self::IngressNginx => "ingress-nginx",
+            Self::Traefik => "traefik",
+            Self::Caddy => "caddy",
+            Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
         }
     }
@@ -42,8 +54,8 @@ impl Wire {
     #[must_use]
     pub const fn strips_upgrade(self) -> bool {
         match self {
-            Self::Grpc => false,
-            Self::Nginx | Self::Envoy => true,
+            Self::Grpc | Self::Caddy => false,
+            Self::Nginx | Self::IngressNginx | Self::Traefik | Self::Haproxy | Self::Envoy => true,
         }
     }
 
@@ -52,7 +64,7 @@ impl Wire {
     pub const fn answers_at_edge(self) -> bool {
         match self {
             Self::Grpc => true,
-            Self::Nginx | Self::Envoy => false,
+            Self::Nginx | Self::IngressNginx | Self::Traefik | Self::Caddy | Self::Haproxy | Self::Envoy => false,
         }
     }
 }

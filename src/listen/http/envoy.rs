@@ -13,7 +13,7 @@ pub(super) fn from_head<'a>(head: &'a Parts, rest: &'a str) -> Asked<'a> {
 }
 
 /// The one authority of the request; `None` if there is none, or several.
-fn host_of(head: &Parts) -> Option<&str> {
+pub(super) fn host_of(head: &Parts) -> Option<&str> {
     let mut lines = head.headers.get_all(HOST).iter();
     let line = match (lines.next(), lines.next()) {
         (None, _) => None,

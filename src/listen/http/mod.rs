@@ -39,17 +39,22 @@ use super::{
     tls::Tls,
 };
 
+mod caddy;
 mod envoy;
+mod forwarded;
+mod haproxy;
+mod ingress_nginx;
 mod nginx;
 mod render;
 mod request_lines;
+mod traefik;
 
 /// How long an HTTP/1 peer may take to send its next request, idle time included; nginx keeps idle connections for 60 s.
 const NEXT_REQUEST: Duration = Duration::from_secs(75);
 /// Requests at a time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 1024;
-/// Bytes of one request's headers.
-const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// Bytes of one request's headers; hyper reads up to twice as many over HTTP/1.
+const MAX_HEADER_BYTES: u16 = u16::MAX;
 /// How often a silent HTTP/2 connection is probed, and how long it may take to answer.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -60,7 +65,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Headers that speak of the connection between the proxy and us, not of the client's request.
 const HOP_HEADERS: [&str; 7] = ["connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "transfer-encoding"];
 /// What the names of headers start with that decisions read: their spelling with `_`, which some proxies fold into `-`, is refused.
-const READ_PREFIXES: [&str; 6] = ["x-forwarded-", "x-real-ip", "x-envoy-", "sec-websocket-", "aeg-", "webhook-"];
+const READ_PREFIXES: [&str; 7] = ["x-forwarded-", "x-original-", "x-real-ip", "x-envoy-", "sec-websocket-", "aeg-", "webhook-"];
 
 /// The HTTP check listener, bound and not yet served.
 #[derive(Debug)]
@@ -127,12 +132,12 @@ impl<D: Decide> Protocol for HttpProtocol<D> {
             }
         });
         let mut builder = auto::Builder::new(SameThread);
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(NEXT_REQUEST);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(NEXT_REQUEST).max_buf_size(MAX_HEADER_BYTES.into());
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEADER_BYTES)
+            .max_header_list_size(MAX_HEADER_BYTES.into())
             .keep_alive_interval(PROBE_EVERY)
             .keep_alive_timeout(PROBE_TIMEOUT);
         builder.serve_connection(io, service).into_owned()
@@ -161,8 +166,8 @@ impl<D: Decide> HttpProtocol<D> {
         };
         match url.dialect {
             // A body that nginx announces never comes. What came after a `#` cannot be told apart from the next request.
-            Dialect::Nginx => Answer { response, last: has_body || fragment_seen },
-            Dialect::Envoy => {
+            Dialect::Nginx | Dialect::IngressNginx | Dialect::Haproxy => Answer { response, last: has_body || fragment_seen },
+            Dialect::Traefik | Dialect::Caddy | Dialect::Envoy => {
                 drop_body(body).await;
                 Answer { response, last: false }
             }
@@ -172,8 +177,12 @@ impl<D: Decide> HttpProtocol<D> {
     async fn decide(&self, arrived: Instant, head: &http::request::Parts, url: &CheckUrl<'_>, fragment_seen: bool) -> Response<Full<Bytes>> {
         let asked = match url.dialect {
             // FAIL-CLOSED: a_fragment_cannot_hide_the_end_of_an_nginx_url
-            Dialect::Nginx if fragment_seen || head.version >= Version::HTTP_2 => Err(Reason::AmbiguousPath),
+            Dialect::Nginx | Dialect::Haproxy if fragment_seen || head.version >= Version::HTTP_2 => Err(Reason::AmbiguousPath),
             Dialect::Nginx => nginx::from_url(url.rest),
+            Dialect::Haproxy => haproxy::from_url(url.rest),
+            Dialect::IngressNginx => ingress_nginx::from_headers(&head.headers),
+            Dialect::Traefik => traefik::from_headers(&head.headers),
+            Dialect::Caddy => caddy::from_head(head),
             Dialect::Envoy => Ok(envoy::from_head(head, url.rest)),
         };
         let verdict = match asked.and_then(|asked| Ok((asked, self.client_headers(&head.headers, url.dialect)?))) {
@@ -205,7 +214,7 @@ impl<D: Decide> HttpProtocol<D> {
     /// # Errors
     /// `malformed_request` for a header that decisions read, spelt with `_`.
     fn client_headers<'a>(&self, headers: &'a HeaderMap, dialect: Dialect) -> Result<Headers<'a>, Reason> {
-        // Envoy joins repeated headers before it asks; nginx passes them on as they came.
+        // Envoy joins repeated headers before it asks; the others pass them on as they came.
         let mut client = Headers::new(dialect == Dialect::Envoy);
         for (name, value) in headers {
             let name = name.as_str();
@@ -258,16 +267,32 @@ impl<'a> CheckUrl<'a> {
     /// Reads a raw path and query; `None` if it is no check URL.
     fn parse(raw: &'a str) -> Option<Self> {
         let (dialect, rest) = raw.strip_prefix("/auth/")?.split_once('/')?;
-        let dialect = dialect.parse().ok()?;
+        let url = Self::cut(dialect.parse().ok()?, rest)?;
+        let fits = match url.dialect {
+            Dialect::Nginx | Dialect::Haproxy | Dialect::Envoy => !url.rest.starts_with('?'),
+            Dialect::Traefik | Dialect::Caddy => is_empty_but_for_a_query(url.rest),
+            // FAIL-CLOSED: ingress_nginx_is_always_pinned (the host that it shows may be another than it routes by)
+            Dialect::IngressNginx => is_empty_but_for_a_query(url.rest) && url.pin.is_some(),
+        };
+        fits.then_some(url)
+    }
+
+    fn cut(dialect: Dialect, rest: &'a str) -> Option<Self> {
         if let Some(pinned) = rest.strip_prefix("by/") {
-            let end = pinned.match_indices('/').nth(1).map_or(pinned.len(), |(at, _)| at);
+            let query = pinned.find('?').unwrap_or(pinned.len());
+            let end = pinned.match_indices('/').nth(1).map_or(query, |(at, _)| at.min(query));
             let (pin, rest) = pinned.split_at_checked(end)?;
             let (namespace, name) = pin.split_once('/')?;
             return (is_name(namespace) && is_name(name)).then_some(Self { dialect, pin: Some(pin), rest });
         }
         let rest = rest.strip_prefix("any")?;
-        (rest.is_empty() || rest.starts_with('/')).then_some(Self { dialect, pin: None, rest })
+        (rest.is_empty() || rest.starts_with(['/', '?'])).then_some(Self { dialect, pin: None, rest })
     }
+}
+
+/// Caddy appends the client's query to its check URL. Nothing of it is read.
+fn is_empty_but_for_a_query(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('?')
 }
 
 /// A name as Kubernetes gives them (RFC 1123).

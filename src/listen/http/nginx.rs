@@ -19,12 +19,21 @@ pub(super) fn from_url(rest: &str) -> Result<Asked<'_>, Reason> {
     let asked = rest.strip_suffix(END).and_then(|rest| rest.strip_prefix('/')).ok_or(Reason::AmbiguousPath)?;
     let (address, asked) = asked.split_once('/').ok_or(Reason::AmbiguousPath)?;
     let (method, asked) = asked.split_once('/').ok_or(Reason::AmbiguousPath)?;
+    let (host, target) = split_host(asked)?;
+    Ok(Asked { method, host: Some(host), target, address: parse_address(address.as_bytes()) })
+}
+
+/// Splits what nginx writes as a host and a target, one after the other.
+///
+/// # Errors
+/// `ambiguous_host` for a host that is followed by anything but `/`.
+pub(super) fn split_host(asked: &str) -> Result<(&str, &str), Reason> {
     let end_of_host = asked.find(|character| !is_host(character)).unwrap_or(asked.len());
     let (host, target) = asked.split_at_checked(end_of_host).ok_or(Reason::AmbiguousHost)?;
     if host.is_empty() || !target.starts_with('/') {
         return Err(Reason::AmbiguousHost);
     }
-    Ok(Asked { method, host: Some(host), target, address: parse_address(address.as_bytes()) })
+    Ok((host, target))
 }
 
 /// `[A-Za-z0-9.:\[\]-]`.

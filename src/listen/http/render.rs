@@ -2,7 +2,8 @@
 //!
 //! | proxy | relays | so |
 //! |---|---|---|
-//! | nginx | 401 with its challenge, 403; anything else is a 500 to the client | 400 becomes 403; 503 stays, which closes |
+//! | nginx, ingress-nginx | 401 with its challenge, 403; anything else is a 500 to the client | 400 becomes 403; 503 stays, which closes |
+//! | Traefik, Caddy, HAProxy | everything | nothing changes |
 //! | Envoy | everything below 500; a 5xx is an error, which `failure_mode_allow` lets by | 503 becomes 429 with `Retry-After` |
 //!
 //! Must not know: the request.
@@ -19,6 +20,11 @@ use crate::listen::{
 
 /// Envoy's own: header names to take out of the upstream request.
 const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+
+/// For our Lua action in HAProxy: names of headers to set, and to remove, and of query parameters to take out, each a list with commas.
+const LUA_SET: HeaderName = HeaderName::from_static("x-ringfence-set");
+const LUA_REMOVE: HeaderName = HeaderName::from_static("x-ringfence-remove");
+const LUA_STRIP_QUERY: HeaderName = HeaderName::from_static("x-ringfence-strip-query");
 
 /// Renders verdicts.
 #[derive(Debug)]
@@ -61,7 +67,7 @@ impl Renderer {
 
 fn collapse(dialect: Dialect, status: Status) -> Status {
     match (dialect, status) {
-        (Dialect::Nginx, Status::BadRequest) => Status::Forbidden,
+        (Dialect::Nginx | Dialect::IngressNginx, Status::BadRequest) => Status::Forbidden,
         (Dialect::Envoy, Status::Unavailable) => Status::TooManyRequests,
         (_, status) => status,
     }
@@ -74,17 +80,31 @@ fn allowed(dialect: Dialect, mutations: &Mutations) -> Option<Response<Full<Byte
     let removed = mutations.remove_headers().filter(|name| !mutations.set_headers().any(|(set, _)| set == *name));
     match dialect {
         // An empty value in `proxy_set_header` drops the header. nginx takes `x_a` and `x-a` for the same variable and joins them, so names with
-        // `_` are left to nginx, which drops them unless `underscores_in_headers` is on.
-        Dialect::Nginx => removed.filter(|name| !name.contains('_')).try_for_each(|name| insert(headers, name, ""))?,
-        Dialect::Envoy => {
-            let removed = removed.collect::<Vec<_>>().join(",");
-            if !removed.is_empty() {
-                headers.insert(TO_REMOVE, HeaderValue::from_str(&removed).ok()?);
-            }
+        // `_` are left to nginx, which drops them unless `underscores_in_headers` is on. Caddy 2.6 needs every name that `copy_headers` lists; its
+        // example drops empty ones, and names with `_` before anything else.
+        Dialect::Nginx | Dialect::IngressNginx | Dialect::Caddy => {
+            removed.filter(|name| !name.contains('_')).try_for_each(|name| insert(headers, name, ""))?;
         }
+        // It removes whatever its configuration lists and the answer does not carry.
+        Dialect::Traefik => {}
+        Dialect::Haproxy => {
+            insert_list(headers, LUA_SET, mutations.set_headers().map(|(name, _)| name))?;
+            insert_list(headers, LUA_REMOVE, removed)?;
+            insert_list(headers, LUA_STRIP_QUERY, mutations.strip_query())?;
+        }
+        Dialect::Envoy => insert_list(headers, TO_REMOVE, removed)?,
     }
     mutations.set_headers().try_for_each(|(name, value)| insert(headers, name, value))?;
     Some(response)
+}
+
+/// A header that lists names, if there are any.
+fn insert_list<'a>(headers: &mut HeaderMap, header: HeaderName, names: impl Iterator<Item = &'a str>) -> Option<()> {
+    let names = names.collect::<Vec<_>>().join(",");
+    if !names.is_empty() {
+        headers.insert(header, HeaderValue::from_str(&names).ok()?);
+    }
+    Some(())
 }
 
 fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Option<()> {

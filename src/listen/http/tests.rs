@@ -93,6 +93,64 @@ async fn envoy_may_ask_over_http2() {
     assert_eq!(script.refused(), [(Wire::Nginx, Reason::AmbiguousPath)]);
 }
 
+/// As Caddy asks: its own `X-Forwarded-*`, the client's Host, the client's query.
+const CADDY: [&str; 4] =
+    ["X-Forwarded-Method: POST", "X-Forwarded-Host: ringfence", "X-Forwarded-Uri: /p?key=a/b", "X-Forwarded-For: 198.51.100.1, 203.0.113.7"];
+
+#[tokio::test]
+async fn caddy_and_traefik_ask_in_headers_of_their_own() {
+    let script = Script::allowing();
+    let (_server, address) = serve_http(http_settings(), &script);
+    for (url, wire, pin) in [
+        ("/auth/caddy/any?key=a/b&policy=x", Wire::Caddy, None),
+        ("/auth/caddy/by/contoso/contact-center?/auth/caddy/any", Wire::Caddy, Some("contoso/contact-center")),
+        ("/auth/traefik/any", Wire::Traefik, None),
+        ("/auth/traefik/by/contoso/contact-center", Wire::Traefik, Some("contoso/contact-center")),
+    ] {
+        let lies = ["X-Original-URL: http://evil/x", "X-Original-Method: GET", "X-Real-IP: 192.0.2.1", "X-Forwarded-Prefix: /x"];
+        assert_eq!(http1(address, get(url, &[&CADDY[..], &lies[..]].concat())).await.status(), 200, "{url}");
+        let seen = script.seen().pop().unwrap();
+        assert_eq!((seen.wire, seen.method.as_str(), seen.host.as_deref(), seen.target.as_str()), (wire, "POST", Some("ringfence"), "/p?key=a/b"));
+        assert_eq!((seen.pin.as_deref(), seen.source), (pin, "203.0.113.7".parse().ok()), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn haproxy_asks_in_its_request_line() {
+    let script = Script::allowing();
+    let (_server, address) = serve_http(http_settings(), &script);
+    http1(address, get("/auth/haproxy/any/203.0.113.7/POST/a.example/p?key=a/b/.end", &["X-Forwarded-Uri: /other"])).await;
+    let seen = script.seen().pop().unwrap();
+    assert_eq!((seen.wire, seen.host.as_deref(), seen.target.as_str()), (Wire::Haproxy, Some("a.example"), "/p?key=a/b"));
+    let hidden = http1(address, get("/auth/haproxy/any/203.0.113.7/POST/a.example/p/.end#/.end", &[])).await;
+    assert_eq!(reason(&hidden), (400, "ambiguous_path"));
+}
+
+#[tokio::test]
+async fn ingress_nginx_is_always_pinned() {
+    let script = Script::allowing();
+    let (_server, address) = serve_http(http_settings(), &script);
+    let lines = ["X-Original-URL: https://a.example/p?key=a/b", "X-Original-Method: POST", "X-Real-IP: 203.0.113.7", "X-Forwarded-For: 192.0.2.1"];
+    assert_eq!(http1(address, get("/auth/ingress-nginx/by/contoso/contact-center", &lines)).await.status(), 200);
+    let seen = script.seen().pop().unwrap();
+    assert_eq!((seen.wire, seen.host.as_deref(), seen.target.as_str()), (Wire::IngressNginx, Some("a.example"), "/p?key=a/b"));
+    assert_eq!((seen.pin.as_deref(), seen.source), (Some("contoso/contact-center"), "203.0.113.7".parse().ok()));
+    assert_eq!(http1(address, get("/auth/ingress-nginx/any", &lines)).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_repeated_header_of_the_proxys_is_refused() {
+    let script = Script::allowing();
+    let (_server, address) = serve_http(http_settings(), &script);
+    for url in ["/auth/caddy/any", "/auth/traefik/any"] {
+        for line in CADDY {
+            let response = http1(address, get(url, &[&CADDY[..], &[line]].concat())).await;
+            assert_eq!(reason(&response), (400, "malformed_request"), "{url} {line}");
+        }
+    }
+    assert_eq!(script.seen(), []);
+}
+
 #[tokio::test]
 async fn a_body_that_envoy_sends_is_read_before_the_answer() {
     let script = Script::new(Act::Answer(Decision::Deny(Reason::NoPolicy)));
@@ -176,7 +234,7 @@ async fn only_the_dialects_named_are_served() {
         "/auth/envoy/",
         "/auth/envoy/anyone/p",
         "/auth/envoy/any?x",
-        "/auth/traefik/any/p",
+        "/auth/traefik/any",
         "/AUTH/envoy/any/p",
         "/auth/envoy/by/p",
         "/auth/envoy/by//x/p",
@@ -187,6 +245,18 @@ async fn only_the_dialects_named_are_served() {
     }
     assert_eq!(script.seen().len(), 1);
     assert_eq!(script.refused(), []);
+}
+
+#[tokio::test]
+async fn a_url_of_a_dialect_that_asks_in_headers_carries_nothing() {
+    let script = Script::allowing();
+    let (_server, address) = serve_http(http_settings(), &script);
+    for url in
+        ["/auth/caddy/any/p", "/auth/traefik/any/p", "/auth/traefik/by/contoso/x/p", "/auth/ingress-nginx/by/contoso/x/p", "/auth/caddy/anyone"]
+    {
+        assert_eq!(http1(address, get(url, &CADDY)).await.status(), 404, "{url}");
+    }
+    assert_eq!(script.seen(), []);
 }
 
 #[tokio::test]
@@ -259,6 +329,17 @@ async fn bytes_that_are_not_http_are_a_denial_of_hypers() {
         assert!(received.starts_with("HTTP/1.1 400 "), "{received}");
     }
     assert_eq!(script.seen(), []);
+}
+
+#[tokio::test]
+async fn more_headers_than_anybody_needs_are_a_denial_of_hypers() {
+    let script = Script::allowing();
+    let (_server, address) = serve_http(http_settings(), &script);
+    let long = format!("X-Long: {}", "x".repeat(4 * usize::from(MAX_HEADER_BYTES)));
+    assert_eq!(http1(address, nginx("a.example/p", &[&long])).await.status(), 431);
+    assert_eq!(script.seen(), []);
+    let fits = format!("X-Long: {}", "x".repeat(48 * 1024));
+    assert_eq!(http1(address, nginx("a.example/p", &[&fits])).await.status(), 200);
 }
 
 #[tokio::test]
