@@ -49,6 +49,8 @@ install_packages() {
   local missing=() sudo=()
   PATH=$PATH:/usr/sbin
   command -v nginx >/dev/null || missing+=(nginx)
+  command -v caddy >/dev/null || missing+=(caddy)
+  command -v haproxy >/dev/null || missing+=(haproxy)
   command -v h2load >/dev/null || missing+=(nghttp2-client)
   command -v curl >/dev/null || missing+=(curl)
   command -v promtool >/dev/null || missing+=(prometheus)

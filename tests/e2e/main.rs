@@ -1,4 +1,4 @@
-//! Tests of the real program as a process of its own. Those with a real Envoy and nginx need the feature `real-proxies` and what
+//! Tests of the real program as a process of its own. Those with real proxies need the feature `real-proxies` and what
 //! `tests/run.sh` installs.
 #![allow(
     clippy::unwrap_used,

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     doors::{Door, Outcome},
     http::Ask,
-    policies::{AUDIENCE, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE},
+    policies::{AUDIENCE, FLOOR, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE},
     websocket::handshake,
 };
 
@@ -25,6 +25,10 @@ pub struct Case {
     pub upstream_headers: Vec<(&'static str, Vec<String>)>,
     /// The same at doors that remove whatever they are told to.
     pub removed_headers: Vec<(&'static str, Vec<String>)>,
+    /// What the documentation's table counts it as.
+    pub class: &'static str,
+    /// Where policies claim the host, `--unmatched allow` changes nothing.
+    pub is_claimed: bool,
     outcome: Outcome,
     key_in_header: bool,
 }
@@ -38,9 +42,24 @@ impl Case {
         if self.key_in_header && !door.shows.key_header { Outcome::Refused(Reason::ApiKeyMissing) } else { self.outcome }
     }
 
+    /// Whether Ringfence refuses it, or would, if the proxy did not.
+    pub fn is_refused(&self, door: &Door) -> bool {
+        matches!(self.outcome(door), Outcome::Refused(_) | Outcome::Proxy(_))
+    }
+
     /// The API key is in a header, which not every door shows.
     fn key_in_header(mut self) -> Self {
         self.key_in_header = true;
+        self
+    }
+
+    fn class(mut self, class: &'static str) -> Self {
+        self.class = class;
+        self
+    }
+
+    fn unclaimed(mut self) -> Self {
+        self.is_claimed = false;
         self
     }
 
@@ -89,6 +108,8 @@ fn case(name: impl Into<String>, ask: Ask, outcome: Outcome) -> Case {
         sorted_target: None,
         upstream_headers: Vec::new(),
         removed_headers: Vec::new(),
+        class: "",
+        is_claimed: true,
         outcome,
         key_in_header: false,
     }
@@ -122,21 +143,38 @@ pub fn unreachable(reason: Reason) -> Option<&'static str> {
 pub fn cases(issuer: &Issuer) -> Vec<Case> {
     let token = || issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
     let good = |ask: Ask| ask.header("Authorization", bearer(&token()));
-    [
-        genuine(issuer, &good),
-        spoofed(&good),
-        tokens(issuer),
-        keys(&good),
-        places(&good),
-        paths(&good),
-        hosts(&token),
-        limits(&good),
-        others(issuer, &token),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let groups = [
+        (GENUINE, GENUINE, genuine(issuer, &good)),
+        ("identity headers that the client made up", "a forged address, policy, host or path in headers", spoofed(&good)),
+        (GENUINE, BAD_TOKEN, tokens(issuer)),
+        (GENUINE, BAD_KEY, keys(&good)),
+        (GENUINE, OTHER_PLACE, places(&good)),
+        (GENUINE, "a path that can be read in two ways", paths(&good)),
+        (GENUINE, OTHER_HOST, hosts(&token)),
+        (GENUINE, "more than anybody needs", limits(&good)),
+        (GENUINE, "what cannot be decided", others(issuer, &token)),
+    ];
+    let classed = |(passes, refused, cases): (&'static str, &'static str, Vec<Case>)| {
+        cases.into_iter().map(move |case| {
+            let class = match case.outcome {
+                _ if !case.class.is_empty() => case.class,
+                Outcome::Allowed | Outcome::AllowedAs(_) | Outcome::Shadowed(_) => passes,
+                Outcome::Refused(_) | Outcome::Proxy(_) => refused,
+            };
+            Case { class, ..case }
+        })
+    };
+    groups.into_iter().flat_map(classed).collect()
 }
+
+/// Classes of the documentation's table.
+const GENUINE: &str = "a genuine callback";
+const BAD_TOKEN: &str = "no token, or one that is not good";
+const KEY_IN_HEADER: &str = "a genuine request with its API key in a header";
+const OTHER_HOST: &str = "a host that can be read in two ways, or ends in a dot";
+const UNDER_FLOOR: &str = "a host under a floor, where all else is Shadow";
+const BAD_KEY: &str = "no API key, a wrong one, or two";
+const OTHER_PLACE: &str = "another address, method, path, host or claim";
 
 fn genuine(issuer: &Issuer, good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
     let with_audience = |audience: &str| {
@@ -158,6 +196,22 @@ fn genuine(issuer: &Issuer, good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
     ]
 }
 
+/// What proxies say of a request, said by the client: that it is another one, which would pass.
+fn forged(ask: Ask, separator: char) -> Ask {
+    let lies = [
+        ("X-Original-URL", format!("http://{HOST}/watched")),
+        ("X-Original-URI", "/watched".to_owned()),
+        ("X-Original-Method", "GET".to_owned()),
+        ("X-Forwarded-Uri", "/watched".to_owned()),
+        ("X-Forwarded-Host", "fabrikam.com".to_owned()),
+        ("X-Forwarded-Method", "GET".to_owned()),
+        ("X-Forwarded-Prefix", "/watched".to_owned()),
+        ("X-Rewrite-URL", "/watched".to_owned()),
+        ("X-Envoy-Original-Path", "/watched".to_owned()),
+    ];
+    lies.iter().fold(ask, |ask, (name, value)| ask.header(&name.replace('-', &separator.to_string()), value.as_str()))
+}
+
 fn spoofed(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
     let survive = |name: &str, headers: &[(&str, &str)]| {
         let ask = headers.iter().fold(keyed_webhook(), |ask, (name, value)| ask.header(name, *value));
@@ -171,6 +225,33 @@ fn spoofed(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
             let lies = ["X-Forwarded-For", "X-Real-IP", "X-Envoy-External-Address", "X-Ringfence-Client-Address", "Forwarded"];
             good(lies.iter().fold(keyed_webhook().from([127, 0, 0, 2]), |ask, header| ask.header(header, "127.0.0.1")))
         }),
+        refused("a spoofed policy", Reason::TokenMissing, {
+            let ask = webhook(&format!("/api/callbacks?key={KEY}&policy=contoso/watched&ringfence.policy=contoso/watched"));
+            let lies = ["X-Ringfence-Policy", "Ringfence.Policy", "X-Ringfence-Allow", "X-Ringfence-Set", "X-Ringfence-Reason"];
+            lies.iter().fold(ask, |ask, header| ask.header(header, "contoso/watched"))
+        }),
+        refused("a spoofed request", Reason::TokenMissing, forged(keyed_webhook(), '-')),
+        refused("a spoofed request with underscores", Reason::TokenMissing, forged(keyed_webhook(), '_')),
+        refused("a Connection header that takes the token along", Reason::TokenMissing, {
+            good(keyed_webhook()).header("Connection", "close, Authorization")
+        })
+        .class("a `Connection` header that names what decides")
+        .upstream_target("/api/callbacks/1"),
+        allowed("a Connection header that takes the identity along", good(keyed_webhook()).header("Connection", "X-Acs-Audience, close"))
+            .class("a `Connection` header that names what decides")
+            .upstream_target("/api/callbacks/1")
+            .upstream_header("x-acs-audience", &[AUDIENCE]),
+        case(
+            "spoofed identity headers under a floor",
+            Ask::new("POST", "/").header("Host", FLOOR).header("X-Acs-Audience", "evil").header("x_acs_audience", "evil"),
+            Outcome::Shadowed(Reason::TokenMissing),
+        )
+        .class(UNDER_FLOOR)
+        .upstream_header("x-acs-audience", &[]),
+        refused("a floor that Shadow does not lift", Reason::SourceDenied, {
+            Ask::new("POST", "/").from([127, 0, 0, 2]).header("Host", FLOOR).header("X-Forwarded-For", "127.0.0.1")
+        })
+        .class(UNDER_FLOOR),
         allowed(
             "identity headers without an identity are removed",
             Ask::new("POST", "/keyed")
@@ -180,7 +261,8 @@ fn spoofed(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
                 .header("x_acs_audience", "evil"),
         )
         .upstream_header("x-acs-audience", &[])
-        .key_in_header(),
+        .key_in_header()
+        .class(KEY_IN_HEADER),
     ]
 }
 
@@ -201,6 +283,10 @@ fn tokens(issuer: &Issuer) -> Vec<Case> {
             with("two spaces", Reason::TokenMalformed, format!("Bearer  {token}").as_bytes()),
             with("bytes that are no text", Reason::TokenMalformed, &[b"Bearer ", token.as_bytes(), b"\xff"].concat()),
             refused("two tokens", Reason::DuplicateCredential, twice),
+            refused("a token in the WebSocket's sub-protocol", Reason::TokenMissing, {
+                let token = issuer.mint(&TokenSpec::websocket(AUDIENCE)).unwrap();
+                handshake(Ask::new("GET", "/media").header("Host", HOST)).header("Sec-WebSocket-Protocol", format!("bearer, {token}"))
+            }),
         ])
         .collect()
 }
@@ -213,6 +299,8 @@ fn keys(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
         with("an empty key", Reason::ApiKeyMissing, "?key="),
         with("two keys", Reason::DuplicateCredential, &format!("?key={KEY}&key={KEY}")),
         with("a key in another case", Reason::DuplicateCredential, &format!("?key={KEY}&KEY=x")),
+        with("a good key and an encoded one", Reason::DuplicateCredential, &format!("?key={KEY}&k%65y=x")),
+        with("a good key and one after a semicolon", Reason::DuplicateCredential, &format!("?key={KEY};key=x")),
         with("an encoded key name", Reason::DuplicateCredential, &format!("?k%65y={KEY}")),
         with("a key after a semicolon", Reason::DuplicateCredential, &format!("?a=b;key={KEY}")),
     ]
@@ -225,7 +313,7 @@ fn places(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
         refused("another method", Reason::MethodDenied, good(at("PUT", &format!("/api/callbacks?key={KEY}")))),
         refused("a request without a policy", Reason::NoPolicy, good(at("POST", "/elsewhere"))),
         refused("half a segment", Reason::NoPolicy, good(at("POST", &format!("/api/callbacksandmore?key={KEY}")))),
-        refused("another host", Reason::NoPolicy, good(Ask::new("POST", "/api/callbacks").header("Host", "fabrikam.com"))),
+        refused("another host", Reason::NoPolicy, good(Ask::new("POST", "/api/callbacks").header("Host", "fabrikam.com"))).unclaimed(),
         refused("a plain GET where a WebSocket belongs", Reason::UpgradeRequired, good(at("GET", "/media"))),
         refused("a POST where a WebSocket belongs", Reason::MethodDenied, good(at("POST", "/media"))),
         refused("an upgrade where a webhook belongs", Reason::MethodDenied, good(handshake(at("GET", &format!("/api/callbacks?key={KEY}"))))),
@@ -272,11 +360,16 @@ fn hosts(token: &dyn Fn() -> String) -> Vec<Case> {
     let same = |name: &str, host: &str| allowed(name, at(&[host])).upstream_target("/api/callbacks");
     vec![
         same("a host with a port", "callbacks.contoso.com:8443"),
-        same("a host with a trailing dot", "callbacks.contoso.com."),
+        same("a host with a trailing dot", "callbacks.contoso.com.").class(OTHER_HOST),
         same("a host in upper case", "CALLBACKS.Contoso.com"),
         refused("two hosts", Reason::AmbiguousHost, at(&[HOST, "fabrikam.com"])),
         refused("a host with a user", Reason::AmbiguousHost, at(&["x@callbacks.contoso.com"])),
         refused("a host with an empty label", Reason::AmbiguousHost, at(&["callbacks..contoso.com"])),
+        refused("a target that names another host", Reason::NoPolicy, {
+            let ask = Ask::new("POST", &format!("http://fabrikam.com/api/callbacks?key={KEY}")).header("Authorization", bearer(&token()));
+            ask.header("Host", HOST)
+        })
+        .unclaimed(),
         refused("a list of hosts", Reason::AmbiguousHost, at(&["callbacks.contoso.com,fabrikam.com"])),
         case("a host with a path", at(&["callbacks.contoso.com/x"]), Outcome::Proxy(400)),
         case("no host", at(&[]), Outcome::Proxy(400)),
@@ -303,10 +396,10 @@ fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
     let unnamed = token();
     vec![
         allowed("a token for the first time", at("/once", &once)).upstream_header("x-acs-audience", &["alice"]).removed_header("authorization"),
-        refused("a token for the second time", Reason::TokenReused, at("/once", &once)),
+        refused("a token for the second time", Reason::TokenReused, at("/once", &once)).class(BAD_TOKEN),
         allowed("a claim that is not there", at("/once", &unnamed).header("X-Acs-Audience", "evil")).upstream_header("x-acs-audience", &[]),
-        refused("a token that was made at no time", Reason::TokenMalformed, at("/once", &undated)),
-        refused("a claim that is no header", Reason::ClaimMismatch, at("/once", &unprintable)),
+        refused("a token that was made at no time", Reason::TokenMalformed, at("/once", &undated)).class(BAD_TOKEN),
+        refused("a claim that is no header", Reason::ClaimMismatch, at("/once", &unprintable)).class(OTHER_PLACE),
         refused("an issuer that does not answer", Reason::KeysUnavailable, at("/dark", &token())),
         refused("an unsound policy", Reason::PolicyInvalid, at("/unsound", &token())),
         case(
@@ -314,6 +407,7 @@ fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
             webhook(&format!("/watched?key={KEY}")).header("X-Acs-Audience", "evil"),
             Outcome::Shadowed(Reason::TokenMissing),
         )
+        .class("what Shadow would refuse")
         .upstream_target("/watched")
         .upstream_header("x-acs-audience", &[]),
         allowed("what Shadow would allow", at(&format!("/watched?key={KEY}"), &token()))
@@ -321,10 +415,12 @@ fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
             .upstream_header("x-acs-audience", &[AUDIENCE]),
         allowed("a key in a header", Ask::new("POST", "/keyed").header("Host", "a.b.contoso.com").header("X-Callback-Key", KEY))
             .removed_header("x-callback-key")
-            .key_in_header(),
+            .key_in_header()
+            .class(KEY_IN_HEADER),
         refused("two keys in headers", Reason::DuplicateCredential, {
             Ask::new("POST", "/keyed").header("Host", HOST).header("X-Callback-Key", KEY).header("X-Callback-Key", KEY)
         })
-        .key_in_header(),
+        .key_in_header()
+        .class(BAD_KEY),
     ]
 }

@@ -43,7 +43,7 @@ async fn everything_through(door: &Door) {
         (stand.ringfence.decisions().len() as f64 >= checks).then_some(())
     })
     .await;
-    play_through(door, &stand).await;
+    play_through(door, &stand, |_| true).await;
     refused_upgrades_end_at(&stand).await;
     frames_go_both_ways_through(&stand).await;
     check_logs(door, &stand);

@@ -20,9 +20,11 @@ macro_rules! tests_of {
 }
 
 mod attacks;
+mod bytes;
 mod cases;
 mod control_planes;
 mod event_grid;
+mod ingress_nginx;
 mod keys;
 mod metadata;
 mod pins;
@@ -30,4 +32,5 @@ mod reloads;
 mod shutdown;
 mod sources;
 mod table;
+mod traefik;
 mod websockets;

@@ -1,7 +1,7 @@
 //! Where the client's address comes from.
 
 use crate::support::{
-    doors::{Door, ENVOY_GRPC, ENVOY_HTTP, NGINX},
+    doors::{CADDY, Door, ENVOY_GRPC, ENVOY_HTTP, HAPROXY, NGINX},
     http::Ask,
     policies::{HOST, KEY},
     stand::Stand,
@@ -80,5 +80,41 @@ mod behind_a_load_balancer {
     #[tokio::test]
     async fn nginx() {
         finds_the_client(&NGINX, &["--http-client-address=xff:0", "--trusted-proxies=127.0.0.0/8"], &[]).await;
+    }
+
+    #[tokio::test]
+    async fn haproxy() {
+        finds_the_client(&HAPROXY, &["--http-client-address=xff:0", "--trusted-proxies=127.0.0.0/8"], &[]).await;
+    }
+
+    /// Caddy appends its peer to what a trusted one sent, as Envoy does.
+    #[tokio::test]
+    async fn caddy() {
+        let trusts = ("method GET", "method GET\n\t\t\ttrusted_proxies 127.0.0.0/8");
+        finds_the_client(&CADDY, &["--http-client-address=xff:1", "--trusted-proxies=127.0.0.0/8"], &[trusts]).await;
+    }
+}
+
+/// Caddy hands on the host that a trusted proxy's client names, and routes by another one: nobody may choose a policy that way.
+#[tokio::test]
+async fn a_forwarded_host_does_not_choose_the_policy_at_caddy() {
+    let trusts = ("method GET", "method GET\n\t\t\ttrusted_proxies 127.0.0.0/8");
+    let stand = Stand::start_with(&CADDY, &[], &[trusts]).await;
+    let ask = Ask::new("POST", "/api/callbacks").header("Host", HOST).header("X-Forwarded-Host", "fabrikam.com");
+    assert_eq!(ask.send(stand.proxy.address).await.status, 400);
+    assert_eq!(stand.ringfence.metric("ringfence_checks_total", &["reason=\"ambiguous_host\""]).await, 1.0);
+    assert!(stand.application.seen().is_empty());
+}
+
+/// With `failure_mode_allow` Envoy lets by what it takes for a fault of the authorizer. "Cannot decide" must not look like one.
+#[tokio::test]
+async fn what_is_not_decided_does_not_fail_open_where_envoy_would() {
+    for door in [&ENVOY_GRPC, &ENVOY_HTTP] {
+        let stand = Stand::start_with(door, &[], &[("failure_mode_allow: false", "failure_mode_allow: true")]).await;
+        for target in ["/dark", "/unsound"] {
+            let ask = Ask::new("POST", target).header("Host", HOST).header("Authorization", format!("Bearer {}", stand.token()));
+            assert_eq!(ask.send(stand.proxy.address).await.status, door.relays.undecided, "{}: {target}", door.name);
+        }
+        assert!(stand.application.seen().is_empty(), "{}", door.name);
     }
 }

@@ -1,6 +1,9 @@
 //! One table of requests through every proxy: what the client gets, what the application sees, what is counted and logged.
 
+use std::collections::BTreeSet;
+
 use ringfence_core::decide::Reason;
+use serde_json::Value;
 
 use super::cases::{Case, cases, unreachable};
 use crate::support::{
@@ -16,13 +19,29 @@ for_each_door!(play);
 
 /// Plays the table against one proxy and collects every surprise.
 async fn play(door: &Door) {
-    play_through(door, &Stand::start(door).await).await;
+    play_with(door, &[], |_| true).await;
+}
+
+for_each_door!(unmatched_allow_opens_nothing_that_is_claimed);
+
+/// The tricks with paths, hosts and headers, where everything that no policy claims is let by.
+async fn unmatched_allow_opens_nothing_that_is_claimed(door: &Door) {
+    play_with(door, &["--unmatched=allow"], |case| {
+        // It depends on a request before it.
+        case.outcome(door) != Outcome::Refused(Reason::TokenReused) && case.is_claimed && case.is_refused(door)
+    })
+    .await;
+}
+
+/// The cases of the table that `is_played` picks.
+pub async fn play_with(door: &Door, flags: &[&str], is_played: impl Fn(&Case) -> bool) {
+    play_through(door, &Stand::start_with(door, flags, &[]).await, is_played).await;
 }
 
 /// The same where everything runs already.
-pub async fn play_through(door: &Door, stand: &Stand) {
+pub async fn play_through(door: &Door, stand: &Stand, is_played: impl Fn(&Case) -> bool) {
     let mut surprises = Vec::new();
-    for case in cases(&stand.issuer) {
+    for case in cases(&stand.issuer).into_iter().filter(is_played) {
         if let Err(surprise) = play_case(door, stand, &case).await {
             surprises.push(format!("{}: {surprise}", case.name));
         }
@@ -43,14 +62,7 @@ async fn play_case(door: &Door, stand: &Stand, case: &Case) -> Result<(), String
         return none_new("decisions", decided, stand.ringfence.decisions().len());
     }
     let decision = wait_for(&format!("the decision on {}", case.name), async || stand.ringfence.decisions().into_iter().nth(decided)).await;
-    let (label, reason) = match outcome {
-        Outcome::Refused(reason) => ("denied", reason.code()),
-        Outcome::Shadowed(reason) => ("shadow_denied", reason.code()),
-        Outcome::Allowed | Outcome::AllowedAs(_) | Outcome::Proxy(_) => ("allowed", "allowed"),
-    };
-    if decision["decision"] != label || decision["reason"] != reason {
-        return Err(format!("should be {label} for {reason}: {decision}"));
-    }
+    check_decision(outcome, &decision)?;
     match outcome {
         Outcome::Refused(reason) => {
             check_denial(door, reason, &answer)?;
@@ -60,12 +72,25 @@ async fn play_case(door: &Door, stand: &Stand, case: &Case) -> Result<(), String
     }
 }
 
+/// What Ringfence says of it in its log.
+pub fn check_decision(outcome: Outcome, decision: &Value) -> Result<(), String> {
+    let (label, reason) = match outcome {
+        Outcome::Refused(reason) => ("denied", reason.code()),
+        Outcome::Shadowed(reason) => ("shadow_denied", reason.code()),
+        Outcome::Allowed | Outcome::AllowedAs(_) | Outcome::Proxy(_) => ("allowed", "allowed"),
+    };
+    if decision["decision"] != label || decision["reason"] != reason {
+        return Err(format!("should be {label} for {reason}: {decision}"));
+    }
+    Ok(())
+}
+
 fn none_new(what: &str, before: usize, now: usize) -> Result<(), String> {
     if before == now { Ok(()) } else { Err(format!("there are {} {what} and should be none", now - before)) }
 }
 
 /// What the client gets to see of an outcome.
-fn status(door: &Door, outcome: Outcome) -> u16 {
+pub fn status(door: &Door, outcome: Outcome) -> u16 {
     match outcome {
         Outcome::Allowed | Outcome::AllowedAs(_) | Outcome::Shadowed(_) => 200,
         Outcome::Proxy(status) => status,
@@ -76,7 +101,7 @@ fn status(door: &Door, outcome: Outcome) -> u16 {
 }
 
 /// What every denial tells the client, and what it does not.
-fn check_denial(door: &Door, reason: Reason, answer: &Answer) -> Result<(), String> {
+pub fn check_denial(door: &Door, reason: Reason, answer: &Answer) -> Result<(), String> {
     let challenged = answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer"));
     if challenged != (reason.status() == 401) {
         return Err(format!("a challenge belongs to 401 and to nothing else: {answer:?}"));
@@ -126,6 +151,46 @@ async fn the_table_reaches_every_reason_that_can_be_reached() {
         let in_table = cases.iter().any(|case| ALL.iter().any(|door| case.outcome(door) == Outcome::Refused(*reason)));
         assert_ne!(in_table, unreachable(*reason).is_some(), "`{reason}` should be in the table, or it should be said why it is not");
     }
+}
+
+/// What docs/front-doors.md says of every door: what its client sees of each class of requests, and what it can do. The doors are held to the same
+/// data by the tests above.
+#[tokio::test]
+async fn the_documentation_shows_what_every_client_sees() {
+    let issuer = ringfence::issuer::Issuer::start(ringfence::issuer::IssuerOptions::default()).await.unwrap();
+    let cases = cases(&issuer);
+    let mut classes: Vec<&str> = Vec::new();
+    for case in &cases {
+        if !classes.contains(&case.class) {
+            classes.push(case.class);
+        }
+    }
+    let yes = |can: bool| if can { "yes" } else { "no" }.to_owned();
+    let mut rows = vec![row("", doors().map(|door| door.name.to_owned())), format!("|--|{}", "--|".repeat(doors().count()))];
+    rows.extend(classes.iter().map(|class| row(class, doors().map(|door| statuses(door, cases.iter().filter(|case| case.class == *class))))));
+    rows.push(row("Ringfence is down", doors().map(|door| door.relays.down.to_string())));
+    rows.push(row("relays the problem document", doors().map(|door| yes(door.relays.body))));
+    rows.push(row("takes the key out of the query", doors().map(|door| yes(door.upstream.strips_query_key))));
+    rows.push(row("removes every header it is told to", doors().map(|door| yes(door.upstream.removes_headers))));
+    rows.push(row("WebSockets over HTTP/2", doors().map(|door| yes(door.shows.extended_connect))));
+    let table = rows.join("\n");
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/front-doors.md")).unwrap();
+    assert!(page.contains(&table), "docs/front-doors.md should say:\n{table}");
+}
+
+/// Every door, those with a control plane included.
+fn doors() -> impl Iterator<Item = &'static Door> {
+    ALL.iter().chain(WITH_CONTROL_PLANE).copied()
+}
+
+fn row(first: &str, cells: impl Iterator<Item = String>) -> String {
+    format!("| {first} | {} |", cells.collect::<Vec<_>>().join(" | "))
+}
+
+/// The statuses that clients of `door` get, each once.
+fn statuses<'c>(door: &Door, cases: impl Iterator<Item = &'c Case>) -> String {
+    let statuses: BTreeSet<u16> = cases.map(|case| status(door, case.outcome(door))).collect();
+    statuses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ pub const KEY: &str = "current-key-0123456789";
 pub const PREVIOUS_KEY: &str = "previous-key-0123456789";
 /// The host of all of them.
 pub const HOST: &str = "callbacks.contoso.com";
+/// A host under a floor, where everything else is Shadow.
+pub const FLOOR: &str = "floor.contoso.com";
 
 /// The policies with `issuer` as everybody's issuer.
 pub fn policies(issuer: &Issuer) -> String {

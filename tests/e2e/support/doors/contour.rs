@@ -18,6 +18,7 @@ use crate::support::{
 macro_rules! by_its_envoy {
     ($($more:expr),*) => {
         &[
+            $($more,)*
             ("a fragment that hides the end", Outcome::Proxy(400)),
             ("a method of 40 letters", Outcome::Proxy(400)),
             ("the path /%61pi/callbacks", Outcome::AllowedAs("/api/callbacks")),
@@ -35,7 +36,9 @@ macro_rules! by_its_envoy {
             ("a host with an empty label", Outcome::Proxy(404)),
             ("a list of hosts", Outcome::Proxy(404)),
             ("a key in a header", Outcome::Proxy(404)),
-            $($more),*
+            ("a target that names another host", Outcome::Proxy(404)),
+            ("spoofed identity headers under a floor", Outcome::Proxy(404)),
+            ("a floor that Shadow does not lift", Outcome::Proxy(404)),
         ]
     };
 }

@@ -3,11 +3,14 @@
 //! One file for each proxy; what the tests must know about it is data ([`Door`]), so that one driver serves all. A new door is a file, and a line
 //! in `with_doors`.
 
+mod caddy;
 mod contour;
 mod envoy;
 mod envoy_gateway;
+mod haproxy;
 mod istio;
 mod nginx;
+mod traefik;
 
 use std::{
     any::Any,
@@ -24,11 +27,14 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 pub use self::{
+    caddy::CADDY,
     contour::CONTOUR,
     envoy::{GRPC as ENVOY_GRPC, GRPC_MAP as ENVOY_GRPC_MAP, HTTP as ENVOY_HTTP},
     envoy_gateway::ENVOY_GATEWAY,
+    haproxy::HAPROXY,
     istio::{GRPC as ISTIO_GRPC, HTTP as ISTIO_HTTP},
-    nginx::NGINX,
+    nginx::{INGRESS_NGINX, NGINX},
+    traefik::TRAEFIK,
 };
 use super::{
     http::Ask,
@@ -46,6 +52,8 @@ macro_rules! with_doors {
             envoy_over_grpc_with_joined_headers => ENVOY_GRPC_MAP,
             envoy_over_http => ENVOY_HTTP,
             nginx => NGINX,
+            caddy => CADDY,
+            haproxy => HAPROXY,
         }
     };
 }

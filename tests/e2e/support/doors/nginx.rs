@@ -15,6 +15,8 @@ pub static NGINX: Door = Door {
     shows: Shows { key_header: true, extended_connect: false },
     exceptions: &[
         ("two tokens", Outcome::Proxy(400)),
+        // It drops no header because a client names it there.
+        ("a Connection header that takes the token along", Outcome::Allowed),
         ("two hosts", Outcome::Proxy(400)),
         ("a host with an empty label", Outcome::Proxy(400)),
         // It refuses what it cannot decode.
@@ -25,12 +27,36 @@ pub static NGINX: Door = Door {
     start: |setting| Box::pin(start(setting)),
 };
 
+/// The lines of ingress-nginx' template. The controller itself needs a cluster and is not run.
+pub static INGRESS_NGINX: Door = Door {
+    name: "ingress-nginx' lines in nginx",
+    serve_flags: &["--http-dialects=ingress-nginx"],
+    pin: &[],
+    relays: Relays { malformed: 403, undecided: 500, down: 500, body: false },
+    upstream: Upstream { strips_query_key: false, sorts_query: false, removes_headers: false },
+    shows: Shows { key_header: true, extended_connect: false },
+    exceptions: &[],
+    start: |setting| Box::pin(start_ingress_nginx(setting)),
+};
+
+async fn start_ingress_nginx(setting: Setting<'_>) -> Proxy {
+    let mut config = include_str!("../../fixtures/ingress-nginx.conf").to_owned();
+    let [replica] = setting.replicas else { panic!("it asks one address: a Service") };
+    edit(&mut config, "http://127.0.0.1:9002/", &format!("http://{}/", replica.http));
+    edit(&mut config, "http://127.0.0.1:3000;", &format!("http://{};", setting.application));
+    listen_on_a_free_port(config).await
+}
+
 async fn start(setting: Setting<'_>) -> Proxy {
     let mut config = example("nginx/nginx.conf", setting.edits);
     let server = "server 127.0.0.1:9002 max_fails=1 fail_timeout=5s;";
     let servers = setting.replicas.iter().map(|replica| server.replace("127.0.0.1:9002", &replica.http.to_string())).collect::<Vec<_>>();
     edit(&mut config, server, &servers.join("\n        "));
     edit(&mut config, "server 127.0.0.1:3000;", &format!("server {};", setting.application));
+    listen_on_a_free_port(config).await
+}
+
+async fn listen_on_a_free_port(config: String) -> Proxy {
     start_on_a_free_port(
         "Address already in use",
         |address| {
