@@ -159,8 +159,8 @@ async fn key_sets_inside_the_network_are_never_asked_for() {
     assert_eq!(scene.status(HOST_A, "/closed", Some(&scene.genuine_token())).await, 200);
     let foreign = Issuer::start(IssuerOptions { issuer: Some(Names::all("https://issuer.fabrikam.com")), ..IssuerOptions::default() }).await.unwrap();
     let token = foreign.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
-    for number in 0..urls.len() {
-        assert_eq!(scene.status(HOST_B, &format!("/{number}"), Some(&token)).await, 503, "{}", urls[number]);
+    for (number, url) in urls.iter().enumerate() {
+        assert_eq!(scene.status(HOST_B, &format!("/{number}"), Some(&token)).await, 503, "{url}");
     }
     let blocked = scene.ringfence.metric("ringfence_jwks_refreshes_total", &["result=\"blocked_address\""]).await;
     assert!(blocked >= urls.len() as f64, "{blocked}");

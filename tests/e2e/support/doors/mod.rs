@@ -176,12 +176,12 @@ pub struct Proxy {
     pub address: SocketAddr,
     process: Process,
     /// What must last as long as it: folders, other processes.
-    _belongings: Vec<Box<dyn Any + Send>>,
+    _belongings: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl Proxy {
     /// The proxy that `process` is, once it accepts connections at `address`.
-    async fn accepting(address: SocketAddr, mut process: Process, belongings: Vec<Box<dyn Any + Send>>) -> Self {
+    async fn accepting(address: SocketAddr, mut process: Process, belongings: Vec<Box<dyn Any + Send + Sync>>) -> Self {
         wait_for("the proxy to accept connections", async || {
             process.must_run();
             TcpStream::connect(address).await.ok().map(drop)
