@@ -53,6 +53,8 @@ mod traefik;
 const NEXT_REQUEST: Duration = Duration::from_secs(75);
 /// Requests at a time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 1024;
+/// Requests over HTTP/2 that were given up before they were taken; one more ends the connection, and with it the requests of other clients.
+const MAX_GIVEN_UP: usize = MAX_STREAMS as usize;
 /// Bytes of one request's headers; hyper reads up to twice as many over HTTP/1.
 const MAX_HEADER_BYTES: u16 = u16::MAX;
 /// How often a silent HTTP/2 connection is probed, and how long it may take to answer.
@@ -137,6 +139,7 @@ impl<D: Decide> Protocol for HttpProtocol<D> {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .max_pending_accept_reset_streams(MAX_GIVEN_UP)
             .max_header_list_size(MAX_HEADER_BYTES.into())
             .keep_alive_interval(PROBE_EVERY)
             .keep_alive_timeout(PROBE_TIMEOUT);

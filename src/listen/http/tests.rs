@@ -357,3 +357,18 @@ async fn an_allow_has_no_body_and_a_head_request_none_either() {
     assert_eq!(response.status(), 401);
     assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
 }
+
+#[tokio::test]
+async fn many_requests_that_are_given_up_at_once_do_not_end_a_proxys_connection() {
+    let (_server, address) = serve_http(http_settings(), &Script::allowing());
+    let (client, connection) = h2::client::handshake(TcpStream::connect(address).await.unwrap()).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let ask = || Request::get("http://a.example/auth/envoy/any/p").body(()).unwrap();
+    client.send_request(ask(), true).unwrap().0.await.unwrap();
+    // Nothing is sent until this task waits: the server reads each request and that it is given up in one go.
+    for _ in 0..500 {
+        client.send_request(ask(), true).unwrap().1.send_reset(h2::Reason::CANCEL);
+    }
+    assert_eq!(client.send_request(ask(), true).unwrap().0.await.unwrap().status(), 200);
+}
