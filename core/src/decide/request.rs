@@ -152,7 +152,7 @@ impl<'a> Headers<'a> {
         let mut values = self.maybe_named(name).iter().filter(|(entry, _)| entry == name).map(|(_, value)| value.as_ref());
         match (values.next(), values.next()) {
             (None, _) => Header::Absent,
-            (Some(value), None) if !(self.joined && value.contains(&b',')) => Header::One(value),
+            (Some(value), None) if !(self.joined && memchr::memchr(b',', value).is_some()) => Header::One(value),
             _ => Header::Many,
         }
     }

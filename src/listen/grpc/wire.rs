@@ -11,6 +11,9 @@ use std::fmt;
 const MAX_HEADERS: usize = 1000;
 /// How deep messages and groups may nest, as in prost.
 const MAX_DEPTH: u8 = 100;
+/// How the key and the value of a map's entry begin: their field number and that a length follows.
+const KEY: u8 = 0x0a;
+const VALUE: u8 = 0x12;
 /// The key in `context_extensions` that pins a policy.
 const PIN: &str = "ringfence.policy";
 
@@ -268,6 +271,9 @@ impl<'a> HeaderView<'a> {
 }
 
 fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a [u8]), Undecodable> {
+    if let Some(entry) = plain_map_entry(fields.rest) {
+        return Ok(entry);
+    }
     let mut entry = ("", &b""[..]);
     while let Some((tag, value)) = fields.next()? {
         match tag {
@@ -277,6 +283,21 @@ fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a [u8]), Undecoda
         }
     }
     Ok(entry)
+}
+
+/// An entry as every encoder writes it: a short key, a value, and nothing else. `None` if it is anything else.
+#[inline]
+fn plain_map_entry(entry: &[u8]) -> Option<(&str, &[u8])> {
+    let (&[KEY, key_length @ 0..0x80], rest) = entry.split_first_chunk()? else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(key_length))?;
+    let (&[VALUE, low], rest) = rest.split_first_chunk()? else { return None };
+    let (announced, value) = if low < 0x80 {
+        (usize::from(low), rest)
+    } else {
+        let (&high @ 0..0x80, rest) = rest.split_first()? else { return None };
+        (usize::from(low & 0x7f) | usize::from(high) << 7, rest)
+    };
+    (value.len() == announced && value.is_ascii()).then_some((std::str::from_utf8(key).ok()?, value))
 }
 
 /// The value of one field.
@@ -318,7 +339,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The next field's number and value; a group is skipped, as `Other`.
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Undecodable> {
         // Nearly every field is this: a low number, and a text or message of less than 128 bytes.
         if let &[key @ 8..0x80, length @ 0..0x80, ref rest @ ..] = self.rest
@@ -331,6 +352,7 @@ impl<'a> Fields<'a> {
         self.next_in_full()
     }
 
+    #[inline(never)]
     fn next_in_full(&mut self) -> Result<Option<(u32, Value<'a>)>, Undecodable> {
         if self.rest.is_empty() {
             return Ok(None);
