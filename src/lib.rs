@@ -20,7 +20,8 @@
 //! | [`listen`] | gRPC, HTTP dialects, health and metrics; TLS; client addresses |
 //! | [`telemetry`] | metrics, the decision log, tracing |
 //! | [`clock`], [`ready`] | the time that decisions are taken at; whether to send traffic here |
-//! | [`client`] | asks a check listener as a proxy does
+//! | [`client`] | asks a check listener as a proxy does |
+//! | [`signed_url`] | signs a URL as an application would |
 //! | [`cases`] | table cases: requests, and what is to become of each |
 //! | [`issuer`] | an embedded issuer that imitates Microsoft's, for `demo`, `token` and tests |
 
@@ -35,5 +36,6 @@ pub mod listen;
 pub mod ready;
 pub mod reuse;
 pub mod settings;
+pub mod signed_url;
 pub mod source;
 pub mod telemetry;

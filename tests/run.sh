@@ -56,6 +56,10 @@ install_packages() {
   command -v promtool >/dev/null || missing+=(prometheus)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   command -v etcd >/dev/null || missing+=(etcd-server)
+  # The languages of docs/signed-urls.md.
+  command -v node >/dev/null || missing+=(nodejs)
+  command -v javac >/dev/null || missing+=(default-jdk-headless)
+  command -v mcs >/dev/null || missing+=(mono-mcs)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || { echo "missing: ${missing[*]}; there is no apt-get here, install what provides them" >&2; return 1; }

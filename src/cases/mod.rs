@@ -34,7 +34,7 @@ pub use self::{
     rehearsal::{Rehearsal, RehearsalError},
     request::{CaseRequest, HeaderValues},
 };
-use crate::source;
+use crate::{clock::Clock, source};
 
 /// A file of cases.
 #[derive(Debug)]
@@ -165,13 +165,19 @@ impl CaseFile {
         };
         let spec: FileSpec = serde_path_to_error::deserialize(&document.value)
             .map_err(|error| line(document.place.line_of(&pointer(error.path())), format!("{}: {}", error.path(), error.inner())))?;
-        let cases = spec.cases.into_iter().enumerate().map(|(number, case)| Case {
-            line: document.place.line_of(&format!("/cases/{number}")),
-            name: case.name,
-            request: case.request,
-            expect: case.expect,
-            wires: if case.wires.is_empty() { Wire::ALL.to_vec() } else { case.wires.into_iter().map(|WireName(wire)| wire).collect() },
-            times: case.times.max(1),
+        let now_ms = Clock::system().wall_ms();
+        let cases = spec.cases.into_iter().enumerate().map(|(number, case)| {
+            let sign = format!("/cases/{number}/request/sign");
+            let request =
+                case.request.signed(now_ms).map_err(|error| line(document.place.line_of(&sign), format!("cannot sign the URL: {error}")))?;
+            Ok(Case {
+                line: document.place.line_of(&format!("/cases/{number}")),
+                name: case.name,
+                request,
+                expect: case.expect,
+                wires: if case.wires.is_empty() { Wire::ALL.to_vec() } else { case.wires.into_iter().map(|WireName(wire)| wire).collect() },
+                times: case.times.max(1),
+            })
         });
         Ok(Self {
             path: path.to_owned(),
@@ -182,7 +188,7 @@ impl CaseFile {
                 UnmatchedSpec::Allow => Unmatched::Allow,
             },
             hosts_are_granted: matches!(spec.host_ownership, OwnershipSpec::Granted),
-            cases: cases.collect(),
+            cases: cases.collect::<Result<_, _>>()?,
         })
     }
 }

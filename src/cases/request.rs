@@ -2,10 +2,16 @@
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, time::Instant};
 
-use ringfence_core::decide::{Body, Headers, RawRequest, Wire};
+use ringfence_core::{
+    api::Duration,
+    decide::{Body, Headers, RawRequest, Wire},
+};
 use serde::Deserialize;
 
-use crate::issuer::TokenSpec;
+use crate::{
+    issuer::TokenSpec,
+    signed_url::{self, SignError},
+};
 
 /// The headers of a real upgrade (RFC 6455 section 1.3).
 const UPGRADE: &[(&str, &str)] =
@@ -26,6 +32,8 @@ pub struct CaseRequest {
     headers: BTreeMap<String, HeaderValues>,
     /// The client's address; absent = not known.
     source: Option<IpAddr>,
+    /// How the URL is to be signed for the run.
+    sign: Option<SignSpec>,
     /// A token to be minted for the run.
     pub token: Option<TokenSpec>,
     /// The policy that the route pins, `namespace/name`.
@@ -40,6 +48,33 @@ pub struct CaseRequest {
     /// The body goes on, and the proxy sent only this much of it.
     #[serde(default)]
     partial: bool,
+}
+
+/// A signature over the URL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct SignSpec {
+    /// The key.
+    key: String,
+    /// The query parameter.
+    #[serde(default = "default_parameter")]
+    query: String,
+    /// How long it is good from when it was made.
+    #[serde(default = "default_lifetime")]
+    lifetime: Duration,
+    /// How long ago it was made.
+    #[serde(default)]
+    age: Duration,
+    /// The URL that it was made for, if it is put on another one.
+    url: Option<String>,
+}
+
+fn default_parameter() -> String {
+    "sig".to_owned()
+}
+
+const fn default_lifetime() -> Duration {
+    Duration::from_secs(3600)
 }
 
 /// One value of a header, or several.
@@ -73,6 +108,7 @@ impl CaseRequest {
             host: None,
             headers: BTreeMap::new(),
             source: None,
+            sign: None,
             token: None,
             pin: None,
             upgrade: false,
@@ -80,6 +116,22 @@ impl CaseRequest {
             body: None,
             partial: false,
         }
+    }
+
+    /// With the signature that the case asks for, made at `now_ms` (since the Unix epoch).
+    ///
+    /// # Errors
+    /// [`SignError`] for a URL that cannot be signed.
+    pub(super) fn signed(mut self, now_ms: i64) -> Result<Self, SignError> {
+        let Some(SignSpec { key, query, lifetime, age, url }) = self.sign.take() else { return Ok(self) };
+        let seconds = |span: Duration| span.as_millis() / 1000;
+        let expires = (u64::try_from(now_ms).unwrap_or_default() / 1000).saturating_add(seconds(lifetime)).saturating_sub(seconds(age));
+        let signed = signed_url::sign(url.as_deref().unwrap_or(&self.url), &query, key.as_bytes(), expires)?;
+        self.url = match url {
+            None => signed.url,
+            Some(_) => format!("{}{}{query}={}", self.url, if self.url.contains('?') { '&' } else { '?' }, signed.value),
+        };
+        Ok(self)
     }
 
     /// With this method.

@@ -1,12 +1,8 @@
 //! `ringfence hash-key`: what a policy keeps of a callback key.
 
-use std::{
-    fs, io,
-    io::{IsTerminal, Read},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use aws_lc_rs::{
     digest::{SHA256, digest},
     rand,
@@ -15,12 +11,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Outcome, output::Output};
+use super::{Outcome, callback_key, output::Output};
 
 /// Random bytes of a generated key: as strong as its digest.
 const GENERATED_BYTES: usize = 32;
-/// Shortest and longest key, in characters.
-const LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// Make or check a callback key, and print its SHA-256 for a policy or a Secret that holds it
 ///
@@ -65,33 +59,9 @@ impl HashKey {
     /// # Errors
     /// When the key cannot be read, or is none.
     pub fn run(self) -> anyhow::Result<Outcome> {
-        let key = if self.generate { generate()? } else { self.read()? };
-        check(&key)?;
+        let key = if self.generate { generate()? } else { callback_key::read(self.file.as_deref())? };
         self.print(&key, &mut Output::stdout())?;
         Ok(Outcome::Yes)
-    }
-
-    /// Reads the key. One line feed at its end is taken off: editors and `echo` add it, and no key contains one.
-    fn read(&self) -> anyhow::Result<String> {
-        let mut bytes = Vec::new();
-        match self.file.as_ref().filter(|file| file.as_os_str() != "-") {
-            Some(file) => bytes = fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?,
-            None => {
-                if io::stdin().is_terminal() {
-                    note("type the key and press enter, then Ctrl-D");
-                }
-                io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
-            }
-        }
-        let Ok(mut key) = String::from_utf8(bytes) else { bail!("the key is not text; a key is made of {CHARACTERS}") };
-        if key.ends_with('\n') {
-            key.pop();
-            if key.ends_with('\r') {
-                key.pop();
-            }
-            note("one line feed at the end was left out: it is not part of the key");
-        }
-        Ok(key)
     }
 
     fn print(&self, key: &str, output: &mut Output) -> io::Result<()> {
@@ -120,26 +90,6 @@ impl HashKey {
     }
 }
 
-const CHARACTERS: &str = "A-Z a-z 0-9 - . _ ~ + / =";
-
-/// Whether `key` can be a callback key. Says what is wrong without quoting the key.
-fn check(key: &str) -> anyhow::Result<()> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    if let Some((at, c)) = key.chars().enumerate().find(|(_, c)| !is_allowed(*c)) {
-        let what = if c.is_whitespace() { "white space" } else { "a character that no key may have" };
-        bail!("there is {what} at position {} of the key; a key is made of {CHARACTERS}", at + 1);
-    }
-    if !LENGTH.contains(&key.len()) {
-        bail!(
-            "the key has {} characters; it must have {} to {}: make one with `ringfence hash-key --generate`",
-            key.len(),
-            LENGTH.start(),
-            LENGTH.end()
-        );
-    }
-    Ok(())
-}
-
 fn generate() -> anyhow::Result<String> {
     let mut bytes = [0; GENERATED_BYTES];
     if rand::fill(&mut bytes).is_err() {
@@ -152,11 +102,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn note(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(io::stderr(), "note: {text}");
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -164,27 +109,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_checked_and_never_quoted() {
-        for (key, told) in [
-            ("short", "5 characters"),
-            ("with a space in the middle", "white space at position 5"),
-            ("ends-with-a-line-feed\n", "white space at position 22"),
-            ("ümlaut-ümlaut-ümlaut", "a character that no key may have at position 1"),
-            (&"x".repeat(257), "257 characters"),
-        ] {
-            let message = check(key).unwrap_err().to_string();
-            assert!(message.contains(told), "{message}");
-            assert!(!message.contains(key.trim()), "{message}");
-        }
-        for key in ["0123456789abcdef", "aZ09-._~+/=aZ09-", &"x".repeat(256)] {
-            check(key).unwrap();
-        }
-    }
-
-    #[test]
     fn generated_keys_are_keys_and_differ() {
         let (one, other) = (generate().unwrap(), generate().unwrap());
-        check(&one).unwrap();
+        callback_key::check(&one).unwrap();
         assert_eq!(one.len(), 43);
         assert_ne!(one, other);
     }

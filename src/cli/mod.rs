@@ -2,6 +2,7 @@
 //!
 //! A command is a `clap::Args` struct and a `run` that returns an [`Outcome`], or an error for a person.
 
+mod callback_key;
 pub mod check;
 pub mod demo;
 pub mod hash_key;
@@ -10,6 +11,7 @@ pub mod keys;
 pub mod output;
 pub mod policies;
 pub mod serve;
+pub mod sign_url;
 pub mod test;
 pub mod token;
 pub mod validate;
@@ -47,6 +49,7 @@ enum Command {
     Serve(Box<Settings>),
     Test(test::Test),
     Issuer(issuer::IssuerCommand),
+    SignUrl(sign_url::SignUrl),
     Token(token::TokenCommand),
     Keys(keys::KeysCommand),
     Validate(validate::Validate),
@@ -101,6 +104,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Outcome> {
         Command::Serve(_) => serve::run(flags),
         Command::Test(command) => command.run(),
         Command::Issuer(command) => command.run(),
+        Command::SignUrl(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Keys(command) => command.run(flags),
         Command::Validate(command) => command.run(flags),

@@ -9,7 +9,7 @@ use std::{
 /// Every room of the service, the rooms it may use besides itself, and the parts of the core it may use.
 /// A room that is missing here may not exist.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
-    ("cases", &["check", "clock", "issuer", "reuse", "source", "telemetry"], EVERY_PART),
+    ("cases", &["check", "clock", "issuer", "reuse", "signed_url", "source", "telemetry"], EVERY_PART),
     ("check", &["clock", "keys", "reuse", "telemetry"], &["decide"]),
     ("cli", EVERY_ROOM, EVERY_PART),
     ("client", &["cases"], &[]),
@@ -20,10 +20,12 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("ready", &[], &[]),
     ("reuse", &["clock"], &["decide"]),
     ("settings", EVERY_ROOM, EVERY_PART),
+    ("signed_url", &[], &["decide"]),
     ("source", &[], &["api", "compile", "decide"]),
     ("telemetry", &["clock"], &["compile", "decide"]),
 ];
-const EVERY_ROOM: &[&str] = &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "source", "telemetry"];
+const EVERY_ROOM: &[&str] =
+    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "signed_url", "source", "telemetry"];
 const EVERY_PART: &[&str] = &["api", "compile", "decide"];
 
 /// The parts of the core, and the other parts each may use.

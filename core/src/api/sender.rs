@@ -155,7 +155,7 @@ pub struct ConfigMapKey {
 }
 
 /// A value of a `Secret`, in the policy's namespace.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKey {
     /// The Secret's name.
@@ -382,10 +382,10 @@ pub struct SignedUrl {
     pub query: String,
     /// The keys, in `Secret`s.
     pub secret_refs: Vec<SecretKey>,
-    /// What it is bound to.
+    /// What it is bound to, beside the host.
     #[serde(default, deserialize_with = "present")]
     pub bind: Option<UrlBinding>,
-    /// Its longest life.
+    /// Its longest life; default 24h.
     #[serde(default, deserialize_with = "present")]
     pub max_age: Option<Duration>,
 }

@@ -1,16 +1,22 @@
-//! The API key of a sender: where it travels, and the digests of the active keys.
+//! The API key of a sender: where it travels, and the digests of the active keys, or the keys that its URLs are signed with.
 
 use crate::{
-    api::{ApiKey, SenderType, Upstream, bounds::API_KEYS},
-    decide::{ApiKeyCarrier, ApiKeyRule},
+    api::{ApiKey, Duration, SecretKey, SenderType, SignedUrl, Upstream, UrlBinding, bounds::API_KEYS},
+    decide::{ActiveKeys, ApiKeyCarrier, ApiKeyRule, SigningKey, UrlSigning},
 };
 
 use super::{
     context::Context,
     findings::{Field, Findings, reasons, shown},
     names,
-    references::KeyDigest,
+    references::{KeyDigest, sha256},
+    section::Section,
+    spec::SenderReading,
 };
+
+const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+/// A shorter signing key is warned of: whoever has one URL can try keys on it at leisure.
+const STRONG_KEY: usize = 32;
 
 /// Compiles `apiKey` of a sender of this type in `namespace`; errors are in the findings.
 pub(super) fn compile_api_key(
@@ -21,18 +27,26 @@ pub(super) fn compile_api_key(
     context: &mut Context<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<ApiKeyRule> {
-    let ApiKey { query, header, secret_refs, sha256, upstream, signed } = api_key;
-    if signed.is_some() {
-        findings.error(&at.key("signed"), reasons::NOT_SUPPORTED, "signed URLs are not supported yet; use `query` with `secretRefs` or `sha256`");
-        return None;
+    let ApiKey { query, header, secret_refs, sha256: hashes, upstream, signed } = api_key;
+    let strip = upstream.unwrap_or_default() == Upstream::Strip;
+    if let Some(signed) = signed {
+        let others = [("query", query.is_some()), ("header", header.is_some()), ("secretRefs", secret_refs.is_some()), ("sha256", hashes.is_some())];
+        let mark = findings.mark();
+        for (field, _) in others.into_iter().filter(|(_, is_given)| *is_given) {
+            findings
+                .invalid(&at.key(field), format!("`{field}` and `signed` exclude each other: a request carries a key or a signature; take one out"));
+        }
+        let are_alone = !findings.has_errors_since(mark);
+        let (carrier, signing) = compile_signed(signed, sender, namespace, &at.key("signed"), context, findings)?;
+        return are_alone.then_some(ApiKeyRule { carrier, active: ActiveKeys::Signing(signing), strip });
     }
     let carrier = compile_carrier(query.as_deref(), header.as_deref(), sender, at, context, findings);
-    if secret_refs.is_none() && sha256.is_none() {
+    if secret_refs.is_none() && hashes.is_none() {
         findings.invalid(at, "there is no key; name `secretRefs` or `sha256`");
     }
     let mark = findings.mark();
     let (at_refs, at_sha256) = (at.key("secretRefs"), at.key("sha256"));
-    let (refs, hashes) = (secret_refs.as_deref().unwrap_or_default(), sha256.as_deref().unwrap_or_default());
+    let (refs, hashes) = (secret_refs.as_deref().unwrap_or_default(), hashes.as_deref().unwrap_or_default());
     for (at, count) in [(&at_refs, refs.len()), (&at_sha256, hashes.len())] {
         if count > API_KEYS {
             findings.invalid(at, format!("{count} keys; at most {API_KEYS} are read"));
@@ -43,14 +57,87 @@ pub(super) fn compile_api_key(
         hashes.iter().take(API_KEYS).enumerate().map(|(index, hash)| read_hash(hash, &at_sha256.index(index), findings)).collect();
     let hashes_are_sound = given.iter().all(Option::is_some);
     let mut digests: Vec<KeyDigest> = given.into_iter().flatten().collect();
-    digests.extend(context.references.key_digests(namespace, refs.get(..API_KEYS).unwrap_or(refs), !digests.is_empty(), &at_refs, findings));
+    let refs = (namespace, refs.get(..API_KEYS).unwrap_or(refs));
+    digests.extend(context.references.active_keys(refs, !digests.is_empty(), sha256, &at_refs, findings));
     digests.sort_unstable();
     digests.dedup();
     let carrier = carrier?;
     if !is_bounded || !hashes_are_sound || digests.is_empty() {
         return None;
     }
-    Some(ApiKeyRule { carrier, digests: digests.into(), strip: upstream.unwrap_or_default() == Upstream::Strip })
+    Some(ApiKeyRule { carrier, active: ActiveKeys::Digests(digests.into()), strip })
+}
+
+/// Compiles `signed`, which stands at `at`; errors are in the findings.
+fn compile_signed(
+    signed: &SignedUrl,
+    sender: SenderType,
+    namespace: &str,
+    at: &Field<'_>,
+    context: &mut Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<(ApiKeyCarrier, UrlSigning)> {
+    let SignedUrl { query, secret_refs: refs, bind, max_age } = signed;
+    // There is nothing else yet that a URL can be bound to.
+    let UrlBinding::Path = bind.unwrap_or_default();
+    if sender == SenderType::EventGrid {
+        let message = "an Event Grid subscription keeps its URL, and a signed one expires; use `query` with `secretRefs`";
+        findings.warning(at, reasons::LIKELY_MISTAKE, message);
+    }
+    let carrier = query_carrier(query, &at.key("query"), context, findings);
+    let max_age = max_age.unwrap_or(DEFAULT_MAX_AGE);
+    let mark = findings.mark();
+    if max_age == Duration::default() {
+        findings.invalid(&at.key("maxAge"), format!("no URL is good for `0s`; leave the field out for {DEFAULT_MAX_AGE}"));
+    }
+    let at_refs = at.key("secretRefs");
+    if refs.len() > API_KEYS {
+        findings.invalid(&at_refs, format!("{} keys; at most {API_KEYS} are read", refs.len()));
+    }
+    let is_bounded = !findings.has_errors_since(mark);
+    let refs = (namespace, refs.get(..API_KEYS).unwrap_or(refs));
+    let keep = |key: &[u8]| (SigningKey::new(key), key.len() < STRONG_KEY);
+    let (keys, are_short): (Vec<_>, Vec<_>) = context.references.active_keys(refs, false, keep, &at_refs, findings).into_iter().unzip();
+    if are_short.contains(&true) {
+        let message = format!(
+            "a key of fewer than {STRONG_KEY} characters may be found out by trying keys on one signed URL; make one with `ringfence hash-key --generate`"
+        );
+        findings.warning(&at_refs, reasons::LIKELY_MISTAKE, message);
+    }
+    let max_age_ms = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
+    let carrier = carrier.filter(|_| is_bounded && !keys.is_empty())?;
+    Some((carrier, UrlSigning { keys: keys.into(), max_age_ms }))
+}
+
+fn query_carrier(name: &str, at: &Field<'_>, context: &mut Context<'_>, findings: &mut Findings<'_>) -> Option<ApiKeyCarrier> {
+    match names::check_parameter(name) {
+        Ok(()) => Some(ApiKeyCarrier::Query(context.share_text(name))),
+        Err(message) => {
+            findings.invalid(at, message);
+            None
+        }
+    }
+}
+
+/// Warns of a key that is sent in URLs by one sender and signs those of another: whoever sees a URL of the first can sign for the second.
+pub(super) fn warn_of_shared_keys(readings: &[SenderReading], findings: &mut Findings<'_>) {
+    let keys: Vec<&ApiKey> = readings
+        .iter()
+        .filter_map(|reading| match reading {
+            SenderReading::Read(Section { value: sender, .. }) => sender.api_key.as_ref(),
+            SenderReading::Unreadable(_) => None,
+        })
+        .collect();
+    let sent: Vec<&SecretKey> = keys.iter().filter_map(|key| key.secret_refs.as_ref()).flatten().collect();
+    let mut signing = keys.iter().filter_map(|key| key.signed.as_ref()).flat_map(|signed| &signed.secret_refs);
+    if let Some(shared) = signing.find(|signing| sent.contains(signing)) {
+        let message = format!(
+            "the key `{}` of Secret `{}` is sent by one sender and signs URLs for another, so that whoever sees it can sign; use two keys",
+            shown(&shared.key),
+            shown(&shared.name)
+        );
+        findings.warning(&Field::SPEC.key("senders"), reasons::LIKELY_MISTAKE, message);
+    }
 }
 
 fn compile_carrier(
@@ -62,13 +149,7 @@ fn compile_carrier(
     findings: &mut Findings<'_>,
 ) -> Option<ApiKeyCarrier> {
     match (query, header) {
-        (Some(query), None) => match names::check_parameter(query) {
-            Ok(()) => Some(ApiKeyCarrier::Query(context.share_text(query))),
-            Err(message) => {
-                findings.invalid(&at.key("query"), message);
-                None
-            }
-        },
+        (Some(query), None) => query_carrier(query, &at.key("query"), context, findings),
         (None, Some(header)) => {
             let at = at.key("header");
             if sender == SenderType::CallAutomation {

@@ -35,7 +35,7 @@ pub(super) fn compile_forward(
 ) -> (Forward, bool) {
     let at = Field::SPEC.key("forward");
     let mark = findings.mark();
-    let keys: Vec<Carried> = readings.iter().filter_map(|reading| carried(reading, context)).collect();
+    let keys: Vec<Carried> = readings.iter().flat_map(|reading| carried(reading, context)).collect();
     let headers = forward.and_then(|forward| forward.headers.as_deref()).unwrap_or_default();
     let headers = compile_headers(headers, &keys, &at.key("headers"), context, findings);
     let authorization = forward.and_then(|forward| forward.authorization).unwrap_or_default();
@@ -66,15 +66,16 @@ pub(super) fn compile_forward(
 }
 
 /// The API key of a sender, also of an unsound one: another sender may allow a request that carries it.
-fn carried(reading: &SenderReading, context: &mut Context<'_>) -> Option<Carried> {
-    let SenderReading::Read(Section { value: sender, .. }) = reading else { return None };
-    let api_key = sender.api_key.as_ref()?;
-    let carrier = match (&api_key.query, &api_key.header) {
-        (Some(query), None) if names::check_parameter(query).is_ok() => ApiKeyCarrier::Query(context.share_text(query)),
-        (None, Some(header)) => ApiKeyCarrier::Header(context.share_text(&names::read_header(header).ok()?)),
-        (Some(_), _) | (None, None) => return None,
-    };
-    Some(Carried { carrier, strip: api_key.upstream.unwrap_or_default() == Upstream::Strip })
+fn carried(reading: &SenderReading, context: &mut Context<'_>) -> Vec<Carried> {
+    let SenderReading::Read(Section { value: sender, .. }) = reading else { return Vec::new() };
+    let Some(api_key) = &sender.api_key else { return Vec::new() };
+    let queries = api_key.query.iter().chain(api_key.signed.as_ref().map(|signed| &signed.query));
+    let mut carriers: Vec<_> =
+        queries.filter(|query| names::check_parameter(query).is_ok()).map(|query| ApiKeyCarrier::Query(context.share_text(query))).collect();
+    let header = api_key.header.as_ref().and_then(|header| names::read_header(header).ok());
+    carriers.extend(header.map(|header| ApiKeyCarrier::Header(context.share_text(&header))));
+    let strip = api_key.upstream.unwrap_or_default() == Upstream::Strip;
+    carriers.into_iter().map(|carrier| Carried { carrier, strip }).collect()
 }
 
 type Headers = Vec<(Arc<str>, Box<str>)>;

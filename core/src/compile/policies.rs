@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    api_key::warn_of_shared_keys,
     context::Context,
     findings::{Field, Findings, reasons},
     forward::compile_forward,
@@ -82,6 +83,7 @@ fn draft<'o>(object: &'o Object, reading: &Reading, compiled: CompiledMatch, con
         .map(|(index, sender)| compile_sender(sender, surroundings, &at.index(index), context, &mut findings))
         .collect();
     let senders_are_sound = judge_list(reading.senders.as_deref(), &senders, &at, &mut findings);
+    warn_of_shared_keys(readings, &mut findings);
     let (forward, forward_is_sound) = compile_forward(reading.forward.as_ref(), readings, &senders, context, &mut findings);
     let forward = context.share_forward(forward);
     let rules = if reading.is_whole && is_whole && senders_are_sound && forward_is_sound {

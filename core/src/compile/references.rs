@@ -69,32 +69,33 @@ impl<'o> References<'o> {
         references
     }
 
-    /// The digests of the API keys that `refs`, at `at`, name. One usable key is enough (`has_others`: there is one elsewhere): that others are
-    /// missing is then a warning.
-    pub(super) fn key_digests(
+    /// The API keys that `refs`, at `at`, name, each as `keep` keeps it. One usable key is enough (`has_others`: there is one elsewhere): that
+    /// others are missing is then a warning.
+    pub(super) fn active_keys<K>(
         &self,
-        namespace: &str,
-        refs: &[SecretKey],
+        (namespace, refs): (&str, &[SecretKey]),
         has_others: bool,
+        keep: impl Fn(&[u8]) -> K,
         at: &Field<'_>,
         findings: &mut Findings<'_>,
-    ) -> Vec<KeyDigest> {
-        let resolved: Vec<_> = refs.iter().map(|reference| self.key_digest(namespace, reference)).collect();
+    ) -> Vec<K> {
+        let resolved: Vec<_> = refs.iter().map(|reference| self.secret_value(namespace, reference)).collect();
         let has_usable = has_others || resolved.iter().any(Result::is_ok);
-        let mut digests = Vec::new();
+        let mut keys = Vec::new();
         for (index, resolved) in resolved.into_iter().enumerate() {
             let at = at.index(index);
             match resolved {
-                Ok(digest) => digests.push(digest),
+                Ok(key) => keys.push(keep(&key)),
                 Err(Unresolved { is_missing: true, message }) if has_usable => findings.warning(&at, reasons::PARTIALLY_RESOLVED, message),
                 Err(Unresolved { is_missing: true, message }) => findings.error(&at, reasons::SECRET_NOT_FOUND, message),
                 Err(Unresolved { is_missing: false, message }) => findings.error(&at, reasons::INVALID_SECRET, message),
             }
         }
-        digests
+        keys
     }
 
-    fn key_digest(&self, namespace: &str, SecretKey { name, key }: &SecretKey) -> Result<KeyDigest, Unresolved> {
+    /// A value of a Secret that is fit to be a key.
+    fn secret_value(&self, namespace: &str, SecretKey { name, key }: &SecretKey) -> Result<Vec<u8>, Unresolved> {
         let missing = |message| Unresolved { is_missing: true, message };
         let invalid = |message| Unresolved { is_missing: false, message };
         let label = || format!("Secret `{namespace}/{}`", shown(name));
@@ -112,7 +113,7 @@ impl<'o> References<'o> {
             (None, None) => return Err(missing(format!("{} has no key `{}`", label(), shown(key)))),
         };
         let judged = match value {
-            Ok(value) => judge_key(&value).map(|()| sha256(&value)),
+            Ok(value) => judge_key(&value).map(|()| value),
             Err(()) => Err("is not base64; put plain text under `stringData`".to_owned()),
         };
         judged.map_err(|why| invalid(format!("the key `{}` of {}{} {why}", shown(key), label(), place_of(object, &[field, key]))))

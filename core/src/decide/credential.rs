@@ -4,19 +4,29 @@ use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{constant_time, digest};
 
-use super::{ApiKeyCarrier, ApiKeyRule, Header, Reason, Request, path::percent_decode};
+use super::{ActiveKeys, ApiKeyCarrier, ApiKeyRule, Header, Now, Reason, Request, explain::ExpiryNote, path::percent_decode, signed_url};
 
 /// Longest API key, in bytes once decoded.
 const MAX_KEY: usize = 256;
 
-/// Where a key is looked for, in words.
-pub(super) struct CarrierNote<'p>(pub(super) &'p ApiKeyCarrier);
+/// Where a key is looked for, in words, and until when a signed URL says that it is good.
+pub(super) struct KeyNote<'r> {
+    pub(super) request: &'r Request<'r>,
+    pub(super) rule: &'r ApiKeyRule,
+    pub(super) now: Now,
+}
 
-impl fmt::Display for CarrierNote<'_> {
+impl fmt::Display for KeyNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ApiKeyCarrier::Query(name) => write!(f, "looked for in query parameter `{name}`"),
-            ApiKeyCarrier::Header(name) => write!(f, "looked for in header `{name}`"),
+        let Self { request, rule, now } = self;
+        match &rule.carrier {
+            ApiKeyCarrier::Query(name) => write!(f, "looked for in query parameter `{name}`")?,
+            ApiKeyCarrier::Header(name) => write!(f, "looked for in header `{name}`")?,
+        }
+        let ActiveKeys::Signing(signing) = &rule.active else { return Ok(()) };
+        match find_key(request, &rule.carrier).ok().and_then(|value| signed_url::expiry_of(&value)) {
+            Some(expires_ms) => ExpiryNote { expires_ms, longest_ms: signing.max_age_ms, now: *now }.fmt(f),
+            None => f.write_str(", where there is no signature of the form `v1.EXPIRY.MAC`"),
         }
     }
 }
@@ -44,12 +54,31 @@ fn has_underscore_alias(request: &Request<'_>, name: &str) -> bool {
     name.contains('-') && request.headers.iter().any(|(given, _)| given != name && given.contains('_') && given.replace('_', "-") == name)
 }
 
-/// Whether the request carries one of the active keys.
+/// Whether the request carries one of the active keys, or a signature of one over its own URL.
 ///
 /// # Errors
-/// `api_key_missing`, `api_key_invalid`, `duplicate_credential`.
-pub(super) fn check_api_key(request: &Request<'_>, rule: &ApiKeyRule) -> Result<(), Reason> {
-    let key = match &rule.carrier {
+/// `api_key_missing`, `api_key_invalid`, `duplicate_credential`, `url_signature_invalid`, `url_expired`, `clock_unsettled`.
+pub(super) fn check_api_key(request: &Request<'_>, rule: &ApiKeyRule, now: Now) -> Result<(), Reason> {
+    let key = find_key(request, &rule.carrier)?;
+    match &rule.active {
+        ActiveKeys::Digests(digests) => check_digest(&key, digests),
+        ActiveKeys::Signing(signing) => signed_url::check_signature(&key, signing, request, now),
+    }
+}
+
+fn check_digest(key: &[u8], digests: &[[u8; 32]]) -> Result<(), Reason> {
+    if key.len() > MAX_KEY {
+        return Err(Reason::ApiKeyInvalid);
+    }
+    let given = digest::digest(&digest::SHA256, key);
+    // Every digest is compared, so that the time says nothing about which one matched.
+    let matches = digests.iter().fold(false, |found, active| constant_time::verify_slices_are_equal(given.as_ref(), active).is_ok() | found);
+    if matches { Ok(()) } else { Err(Reason::ApiKeyInvalid) }
+}
+
+/// What the carrier carries: something, and once.
+fn find_key<'r>(request: &'r Request<'_>, carrier: &ApiKeyCarrier) -> Result<Cow<'r, [u8]>, Reason> {
+    let key = match carrier {
         ApiKeyCarrier::Query(name) => match find_parameter(request.target.query.unwrap_or_default(), name) {
             Parameter::Absent => return Err(Reason::ApiKeyMissing),
             Parameter::Ambiguous => return Err(Reason::DuplicateCredential),
@@ -61,16 +90,7 @@ pub(super) fn check_api_key(request: &Request<'_>, rule: &ApiKeyRule) -> Result<
             Header::One(value) => Cow::Borrowed(value),
         },
     };
-    if key.is_empty() {
-        return Err(Reason::ApiKeyMissing);
-    }
-    if key.len() > MAX_KEY {
-        return Err(Reason::ApiKeyInvalid);
-    }
-    let given = digest::digest(&digest::SHA256, &key);
-    // Every digest is compared, so that the time says nothing about which one matched.
-    let matches = rule.digests.iter().fold(false, |found, active| constant_time::verify_slices_are_equal(given.as_ref(), active).is_ok() | found);
-    if matches { Ok(()) } else { Err(Reason::ApiKeyInvalid) }
+    if key.is_empty() { Err(Reason::ApiKeyMissing) } else { Ok(key) }
 }
 
 /// Looks for `name` in a query. Parameters are separated by `&`; servers that also split at `;`, decode names or ignore their case must

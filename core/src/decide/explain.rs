@@ -110,6 +110,21 @@ impl fmt::Display for HandshakeNote<'_> {
     }
 }
 
+/// Until when a signed URL says that it is good.
+pub(super) struct ExpiryNote {
+    pub(super) expires_ms: i64,
+    /// The longest life that the sender takes.
+    pub(super) longest_ms: i64,
+    pub(super) now: Now,
+}
+
+impl fmt::Display for ExpiryNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { expires_ms, longest_ms, now } = *self;
+        write!(f, "; it {}, the sender's longest is {} s", Age { at_ms: Some(expires_ms), now, verb: Verb::EXPIRE }, longest_ms / 1000)
+    }
+}
+
 /// When something happens or happened, seen from now.
 struct Age {
     at_ms: Option<i64>,

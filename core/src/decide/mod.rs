@@ -18,6 +18,7 @@
 //! | `entra` | what a token of Microsoft Entra says beyond that |
 //! | `credential` | the API key in a query or a header |
 //! | `handshake` | Event Grid's validation handshake: what is one, and its answer |
+//! | `signed_url` | signatures over a request's own URL |
 //! | `sender` | one sender of a policy, all its checks in order of cost |
 //! | `evaluate` | from the request to the verdict: floors, policy, senders, Shadow |
 //! | `verdict`, `reason` | what was decided and why |
@@ -42,6 +43,7 @@ mod policy;
 mod reason;
 mod request;
 mod sender;
+mod signed_url;
 mod time;
 mod token;
 mod trace;
@@ -61,11 +63,13 @@ pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, 
 pub use network::RangeSet;
 pub use path::Path;
 pub use policy::{
-    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, ClaimRule, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode, OnMismatch,
-    PathPattern, Policy, PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
+    ActiveKeys, ApiKeyCarrier, ApiKeyRule, Audience, Audiences, ClaimRule, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode, OnMismatch,
+    PathPattern, Policy, PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, UrlSigning, parse_guid,
+    reuse_scope,
 };
 pub use reason::{Class, Reason};
 pub use request::{Body, Header, Headers, Host, RawRequest, Request, Target, Wire};
+pub use signed_url::SigningKey;
 pub use time::Now;
 pub use trace::{NoTrace, Step, StepOutcome, Trace};
 pub use verdict::{

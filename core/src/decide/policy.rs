@@ -10,7 +10,7 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, EntraRule, EventGridRule, Few, KeySetId, KeySource, RangeSet, path::fold_path};
+use super::{AlgorithmSet, EntraRule, EventGridRule, Few, KeySetId, KeySource, RangeSet, SigningKey, path::fold_path};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -236,20 +236,54 @@ pub enum ApiKeyCarrier {
 }
 
 /// The API key a sender must carry.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ApiKeyRule {
     /// Where.
     pub carrier: ApiKeyCarrier,
-    /// SHA-256 digests of the active keys; any one matches. At least one.
-    pub digests: Few<[u8; 32]>,
+    /// What it is measured against.
+    pub active: ActiveKeys,
     /// Whether it is taken out of the upstream request where the proxy can.
     pub strip: bool,
 }
 
-impl fmt::Debug for ApiKeyRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKeyRule").field("carrier", &self.carrier).field("digests", &self.digests.len()).field("strip", &self.strip).finish()
+/// The keys that are good now; any one matches. At least one.
+#[derive(Clone)]
+pub enum ActiveKeys {
+    /// The request carries the key itself; these are SHA-256 digests.
+    Digests(Few<[u8; 32]>),
+    /// The request carries a signature over its own URL.
+    Signing(UrlSigning),
+}
+
+impl ActiveKeys {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Digests(digests) => digests.len(),
+            Self::Signing(UrlSigning { keys, .. }) => keys.len(),
+        }
     }
+}
+
+/// Says how many: who has a digest can try keys against it.
+impl fmt::Debug for ActiveKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Digests(_) => "Digests",
+            Self::Signing(_) => "Signing",
+        };
+        write!(f, "{kind}({})", self.count())
+    }
+}
+
+/// How signed URLs are measured.
+#[derive(Clone, Debug)]
+pub struct UrlSigning {
+    /// The active keys.
+    pub keys: Box<[SigningKey]>,
+    /// Longest life of a URL from now on, in milliseconds.
+    pub max_age_ms: i64,
 }
 
 /// What is done about a token that was used before.

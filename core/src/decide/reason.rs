@@ -95,10 +95,10 @@ reasons! {
     ApiKeyMissing = "api_key_missing", Credential, 8;
     /// The API key is none of the active ones.
     ApiKeyInvalid = "api_key_invalid", Credential, 9;
-    /// The signed URL's signature does not verify.
+    /// The signed URL's signature is none of its host, path and expiry.
     UrlSignatureInvalid = "url_signature_invalid", Credential, 9;
-    /// The signed URL has expired.
-    UrlExpired = "url_expired", Credential, 9;
+    /// The signed URL has expired, or is good for longer than the sender takes.
+    UrlExpired = "url_expired", Credential, 10;
     /// A required claim is absent.
     ClaimMissing = "claim_missing", Claim, 22;
     /// A claim has another value than required, or cannot be forwarded.

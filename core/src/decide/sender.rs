@@ -88,8 +88,8 @@ impl<'r> Evidence<'r> {
             source_mismatch = result?;
         }
         if let Some(rule) = &checks.api_key {
-            let result = credential::check_api_key(self.request, rule);
-            steps.add("api key", result, format_args!("{}", credential::CarrierNote(&rule.carrier)));
+            let result = credential::check_api_key(self.request, rule, self.now);
+            steps.add("api key", result, format_args!("{}", credential::KeyNote { request: self.request, rule, now: self.now }));
             result?;
         }
         if let Some(rule) = &checks.event_grid {

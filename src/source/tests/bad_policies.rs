@@ -79,11 +79,6 @@ fn an_error_in_one_sender_leaves_the_others_alone() {
         (("query: key", "query: k%65y"), "spec.senders[0].apiKey.query", "`k%65y` is no name for a query parameter"),
         (("query: key", "query: key\n        header: x-key"), key, "exactly one of the two"),
         (("query: key", "upstream: Strip"), key, "exactly one of the two"),
-        (
-            ("query: key", "signed: {query: sig, secretRefs: [{name: a, key: b}]}"),
-            "spec.senders[0].apiKey.signed",
-            "signed URLs are not supported yet",
-        ),
         (("query: key", "query: key\n        sha256: [abc]"), "spec.senders[0].apiKey.sha256[0]", "`abc` is no SHA-256 digest"),
     ];
     for (change, field, message) in cases {

@@ -1,6 +1,6 @@
 use ringfence_core::{
     compile::{ACS_ISSUER, ACS_OPENID_CONFIGURATION},
-    decide::{ApiKeyCarrier, HostPattern, Issuers, KeySource, MethodRule, Mode, OnMismatch, PathPattern, ReuseMode},
+    decide::{ActiveKeys, ApiKeyCarrier, HostPattern, Issuers, KeySource, MethodRule, Mode, OnMismatch, PathPattern, ReuseMode},
 };
 
 use super::*;
@@ -44,10 +44,11 @@ fn keys_and_sources_come_out_as_written() {
     let compiled = compile(&[("a.yaml", &policy()), ("b.yaml", SECRET)], &Options::default());
     let policy = holder(&compiled);
     let key = checks(policy, "callbacks").api_key.as_ref().unwrap();
-    assert_eq!((&key.carrier, key.digests.len(), key.strip), (&ApiKeyCarrier::Query("key".into()), 2, true));
+    assert_eq!((&key.carrier, key.active.count(), key.strip), (&ApiKeyCarrier::Query("key".into()), 2, true));
     let tool = checks(policy, "tool").api_key.as_ref().unwrap();
     assert_eq!(tool.carrier, ApiKeyCarrier::Header("x-callback-key".into()));
-    assert_eq!((tool.digests.len(), tool.digests[0][0], tool.digests[0][31]), (1, 0xdf, 0x11));
+    let ActiveKeys::Digests(digests) = &tool.active else { panic!("{tool:?}") };
+    assert_eq!((digests.len(), digests[0][0], digests[0][31]), (1, 0xdf, 0x11));
     let sources = checks(policy, "callbacks").sources.as_ref().unwrap();
     assert_eq!((sources.ranges.len(), sources.on_mismatch), (2, OnMismatch::Observe));
     for (address, inside) in [("52.112.0.1", true), ("2603:1027::1", true), ("203.0.113.9", true), ("203.0.114.9", false)] {

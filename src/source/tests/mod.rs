@@ -23,6 +23,7 @@ mod good_policies;
 mod order;
 mod ownership;
 mod references;
+mod signed_urls;
 
 /// A policy with everything in it that is supported, and what it refers to.
 const POLICY: &str = r#"

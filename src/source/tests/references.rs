@@ -1,4 +1,4 @@
-use ringfence_core::decide::KeySource;
+use ringfence_core::decide::{ActiveKeys, KeySource};
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn one_usable_key_is_enough() {
     let secret = SECRET.replace("b2xkLWtleS0wMTIzNDU2Nzg5", "b2xkLWtleS0wMTIzNDU2Nzg5Cg==");
     let compiled = compile(&[("a.yaml", &policy()), ("b.yaml", &secret)], &Options::default());
     assert!(self::said(&compiled)[0].starts_with("error InvalidSecret spec.senders[0].apiKey.secretRefs[1]: "), "{:?}", self::said(&compiled));
-    assert_eq!(checks(holder(&compiled), "callbacks").api_key.as_ref().unwrap().digests.len(), 1);
+    assert_eq!(checks(holder(&compiled), "callbacks").api_key.as_ref().unwrap().active.count(), 1);
     let (said, sound) = said_with(
         &policy().replace("query: key\n", &format!("query: key\n        sha256: [{SHA}]\n")).replace("name: callback-key", "name: none"),
         "",
@@ -82,7 +82,10 @@ fn plain_text_and_base64_are_the_same_key() {
     let digest = |secret: &str| {
         let text = policy().replace(", {name: callback-key, key: previous}", "");
         let compiled = compile(&[("a.yaml", &text), ("b.yaml", secret)], &Options::default());
-        checks(holder(&compiled), "callbacks").api_key.as_ref().unwrap().digests[0]
+        match &checks(holder(&compiled), "callbacks").api_key.as_ref().unwrap().active {
+            ActiveKeys::Digests(digests) => digests[0],
+            other => panic!("{other:?}"),
+        }
     };
     let encoded =
         SECRET.replace("stringData: {current: \"new-key-0123456789\"}", "").replace("data: {", "data: {current: bmV3LWtleS0wMTIzNDU2Nzg5, ");

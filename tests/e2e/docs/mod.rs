@@ -26,6 +26,7 @@ mod commands;
 mod demo;
 mod links;
 mod reference;
+mod signed_urls;
 mod yaml;
 
 use std::{

@@ -1,13 +1,18 @@
 //! The table: requests, and what must become of them.
 
-use ringfence::issuer::{Broken, Issuer, TokenSpec};
+use std::time::SystemTime;
+
+use ringfence::{
+    issuer::{Broken, Issuer, TokenSpec},
+    signed_url,
+};
 use ringfence_core::decide::Reason;
 use serde_json::json;
 
 use crate::support::{
     doors::{Door, Outcome},
     http::Ask,
-    policies::{AUDIENCE, FLOOR, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE},
+    policies::{AUDIENCE, FLOOR, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE, SIGNING_KEY},
     websocket::handshake,
 };
 
@@ -130,7 +135,6 @@ pub fn unreachable(reason: Reason) -> Option<&'static str> {
         Reason::KeyPending => Some("needs an exhausted budget of key fetches: proxied/keys.rs"),
         Reason::SourceUnknown => Some("needs a client without an address: proxied/sources.rs"),
         Reason::HandshakeInvalid | Reason::BodyUnavailable => Some("Event Grid only: proxied/event_grid.rs"),
-        Reason::UrlSignatureInvalid | Reason::UrlExpired => Some("signed URLs only, which are not supported yet"),
         Reason::ReuseUnknown => Some("needs a shared reuse store, which is not supported yet"),
         Reason::ClockUnsettled => Some("needs a clock that steps back: tests of src/check"),
         Reason::Overloaded => Some("needs more at once than is taken: program/wire.rs"),
@@ -148,6 +152,7 @@ pub fn cases(issuer: &Issuer) -> Vec<Case> {
         ("identity headers that the client made up", "a forged address, policy, host or path in headers", spoofed(&good)),
         (GENUINE, BAD_TOKEN, tokens(issuer)),
         (GENUINE, BAD_KEY, keys(&good)),
+        (GENUINE, BAD_KEY, signed(&good)),
         (GENUINE, OTHER_PLACE, places(&good)),
         (GENUINE, "a path that can be read in two ways", paths(&good)),
         (GENUINE, OTHER_HOST, hosts(&token)),
@@ -317,6 +322,19 @@ fn places(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
         refused("a plain GET where a WebSocket belongs", Reason::UpgradeRequired, good(at("GET", "/media"))),
         refused("a POST where a WebSocket belongs", Reason::MethodDenied, good(at("POST", "/media"))),
         refused("an upgrade where a webhook belongs", Reason::MethodDenied, good(handshake(at("GET", &format!("/api/callbacks?key={KEY}"))))),
+    ]
+}
+
+fn signed(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let value = |path: &str, expires: u64| signed_url::sign(&format!("https://{HOST}{path}"), "key", SIGNING_KEY.as_bytes(), expires).unwrap().value;
+    let at = |target: String| good(webhook(&target));
+    vec![
+        allowed("a signed URL", at(format!("/signed/1?key={}", value("/signed/1", now + 3600)))).upstream_target("/signed/1"),
+        refused("another path than was signed", Reason::UrlSignatureInvalid, at(format!("/signed/2?key={}", value("/signed/1", now + 3600)))),
+        refused("a signed URL that has expired", Reason::UrlExpired, at(format!("/signed/1?key={}", value("/signed/1", now - 3600)))),
+        refused("a signed URL for too long", Reason::UrlExpired, at(format!("/signed/1?key={}", value("/signed/1", now + 3 * 3600)))),
+        refused("a signed URL without its signature", Reason::ApiKeyMissing, at("/signed/1".to_owned())),
     ]
 }
 

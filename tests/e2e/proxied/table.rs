@@ -219,7 +219,7 @@ async fn nothing_secret_is_written_anywhere() {
 pub fn check_logs(door: &Door, stand: &Stand) {
     let written = [stand.ringfence.output(), stand.proxy.output().lines_from(0).join("\n")].concat();
     assert!(written.contains(HOST) && written.contains(AUDIENCE), "{} should log requests", door.name);
-    for secret in ["current-key", "previous-key", "wrong-key", "eyJ", "key="] {
+    for secret in ["current-key", "previous-key", "signing-key", "wrong-key", "eyJ", "key="] {
         let line = written.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{}: `{secret}` is in a log", door.name);
     }

@@ -10,6 +10,8 @@ pub const SECOND_AUDIENCE: &str = "3d1c0e4e-9d4c-4b4b-8d0a-3a2f8a1f0b22";
 pub const KEY: &str = "current-key-0123456789";
 /// Its older one.
 pub const PREVIOUS_KEY: &str = "previous-key-0123456789";
+/// What URLs below `/signed` are signed with.
+pub const SIGNING_KEY: &str = "signing-key-0123456789-0123456789";
 /// The host of all of them.
 pub const HOST: &str = "callbacks.contoso.com";
 /// A host under a floor, where everything else is Shadow.

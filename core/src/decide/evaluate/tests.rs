@@ -25,7 +25,8 @@ fn sender(name: &str, checks: Result<SenderChecks, Box<str>>) -> Sender {
 
 fn api_key(query: &str) -> ApiKeyRule {
     let digest = digest::digest(&digest::SHA256, GOOD_KEY.as_bytes());
-    ApiKeyRule { carrier: ApiKeyCarrier::Query(query.into()), digests: [digest.as_ref().try_into().unwrap()].into(), strip: true }
+    let active = ActiveKeys::Digests([digest.as_ref().try_into().unwrap()].into());
+    ApiKeyRule { carrier: ApiKeyCarrier::Query(query.into()), active, strip: true }
 }
 
 fn sources(network: &str, on_mismatch: OnMismatch) -> SourceRule {
