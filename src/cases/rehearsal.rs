@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use ringfence_core::{
     compile::{ACS_ISSUER, Options},
     decide::{FetchedKeys, KeyRing, KeySetId, RawRequest, Unmatched, Verdict, Wire, read_key_set},
@@ -36,6 +37,7 @@ pub struct Rehearsal {
     configuration: Configuration,
     checker: Arc<Checker>,
     issuer: Issuer,
+    keys: Arc<SameKeys>,
 }
 
 /// Why a rehearsal cannot begin.
@@ -54,11 +56,11 @@ pub enum RehearsalError {
 
 /// The same keys for every issuer.
 #[derive(Debug)]
-struct SameKeys(Arc<KeyRing>);
+struct SameKeys(ArcSwap<KeyRing>);
 
 impl Keys for SameKeys {
     fn ring(&self) -> Arc<KeyRing> {
-        Arc::clone(&self.0)
+        self.0.load_full()
     }
 
     fn refetch<'k>(&'k self, _: &'k Arc<KeySetId>, _: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + 'k>> {
@@ -84,15 +86,16 @@ impl Rehearsal {
         let configuration = Configuration::new(&objects, options);
         let [acs, entra_v1, entra_v2] = ISSUERS.map(str::to_owned);
         let issuer = Issuer::start(IssuerOptions { issuer: Some(Names { acs, entra_v1, entra_v2 }), ..IssuerOptions::default() }).await?;
+        let keys = Arc::new(SameKeys(ArcSwap::from_pointee(ring_of(&configuration.current(), &issuer))));
         let parts = CheckerParts {
             policies: configuration.policies(),
-            keys: Arc::new(SameKeys(Arc::new(ring_of(&configuration.current(), &issuer)))),
+            keys: Arc::clone(&keys) as Arc<dyn Keys>,
             reuse: Arc::new(ReuseStore::Memory(MemoryStore::new(Limits::default()))),
             clock: Clock::system(),
             telemetry: Telemetry::new(Arc::new(Metrics::new()?), DecisionLog::off()),
             max_in_flight: MAX_IN_FLIGHT,
         };
-        Ok(Self { configuration, checker: Arc::new(Checker::new(parts).answering_without_bound()), issuer })
+        Ok(Self { configuration, checker: Arc::new(Checker::new(parts).answering_without_bound()), issuer, keys })
     }
 
     /// The folder that `file` names, under the settings it names.
@@ -120,7 +123,12 @@ impl Rehearsal {
     /// # Errors
     /// The cryptographic library's.
     pub fn mint(&self, spec: &TokenSpec) -> Result<String, IssuerError> {
-        self.issuer.mint(spec)
+        let token = self.issuer.mint(spec)?;
+        if spec.algorithm.is_some() {
+            // The first token of an algorithm brings its key.
+            self.keys.0.store(Arc::new(ring_of(&self.published(), &self.issuer)));
+        }
+        Ok(token)
     }
 
     /// Asks as `case` says, over `wire`.

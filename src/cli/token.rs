@@ -6,7 +6,7 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use reqwest::{Client, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Outcome,
@@ -14,8 +14,8 @@ use super::{
     issuer::{DEFAULT_LISTEN, read_base_url},
     output::{Format, Output, OutputFormat},
 };
-use crate::issuer::{Broken, EntraSpec, EntraVersion, TokenKind, TokenSpec};
-use ringfence_core::api::Duration;
+use crate::issuer::{Broken, EntraSpec, EntraVersion, SigningAlgorithm, TokenKind, TokenSpec};
+use ringfence_core::{api::Duration, decide::Algorithm};
 
 /// Ask a running `ringfence issuer` (or `ringfence demo`) for a token
 ///
@@ -43,6 +43,12 @@ pub struct TokenCommand {
     /// Role in the token; may be repeated
     #[arg(long = "role", value_name = "ROLE", help_heading = "Event Grid")]
     roles: Vec<String>,
+    /// What it is signed with
+    #[arg(long, value_name = "ALGORITHM", default_value = "RS256", value_parser = algorithm_parser())]
+    algorithm: Algorithm,
+    /// Claim as `name=value`, the value as JSON or as plain text; may be repeated
+    #[arg(long = "claim", value_name = "CLAIM", value_parser = read_claim)]
+    claims: Vec<(String, Value)>,
     /// Break it in this way
     #[arg(long, value_name = "HOW", value_parser = broken_parser())]
     broken: Option<Broken>,
@@ -65,6 +71,8 @@ enum Kind {
     WebSocket,
     /// A delivery of Event Grid, as Entra issues it; lives for 24 hours and 5 minutes.
     EventGrid,
+    /// Anything else; lives for an hour.
+    Jwt,
 }
 
 /// The two forms of Entra's tokens.
@@ -91,6 +99,7 @@ impl From<Kind> for TokenKind {
             Kind::Callback => Self::Callback,
             Kind::WebSocket => Self::WebSocket,
             Kind::EventGrid => Self::EventGrid,
+            Kind::Jwt => Self::Jwt,
         }
     }
 }
@@ -99,6 +108,18 @@ impl From<Kind> for TokenKind {
 fn broken_parser() -> impl TypedValueParser<Value = Broken> {
     let values = Broken::ALL.iter().map(|broken| PossibleValue::new(broken.name()).help(format!("refused as {}", broken.reason())));
     PossibleValuesParser::new(values).try_map(|name| Broken::from_name(&name).ok_or("no such way"))
+}
+
+/// Every algorithm that is taken somewhere.
+fn algorithm_parser() -> impl TypedValueParser<Value = Algorithm> {
+    PossibleValuesParser::new(Algorithm::ALL.iter().map(|algorithm| algorithm.name()))
+        .try_map(|name| Algorithm::from_name(&name).ok_or("no such algorithm"))
+}
+
+/// `name=value`; a value that is no JSON is text.
+fn read_claim(text: &str) -> Result<(String, Value), &'static str> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("write it as `name=value`")?;
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
 }
 
 impl TokenCommand {
@@ -124,30 +145,31 @@ impl TokenCommand {
                     roles: roles.clone(),
                 }))
             }
-            (Kind::Callback | Kind::WebSocket, _) if is_given => {
+            (Kind::Callback | Kind::WebSocket | Kind::Jwt, _) if is_given => {
                 bail!("`--tenant`, `--entra-version`, `--application` and `--role` are for `ringfence token event-grid`")
             }
-            (Kind::Callback | Kind::WebSocket, Some(broken)) if broken.breaks_entra() => {
+            (Kind::Callback | Kind::WebSocket | Kind::Jwt, Some(broken)) if broken.breaks_entra() => {
                 bail!("only a token of `ringfence token event-grid` can be broken as `{broken}`")
             }
-            (Kind::Callback | Kind::WebSocket, _) => Ok(None),
+            (Kind::Callback | Kind::WebSocket | Kind::Jwt, _) => Ok(None),
         }
     }
 
     async fn fetch(self, output: &mut Output) -> anyhow::Result<Outcome> {
         let entra = self.entra()?;
-        let Self { kind, issuer, audience, broken, lifetime, count, output: OutputFormat { format }, .. } = self;
+        let Self { kind, issuer, audience, algorithm, claims, broken, lifetime, count, output: OutputFormat { format }, .. } = self;
         let demo = match kind {
-            Kind::Callback | Kind::WebSocket => AUDIENCE,
+            Kind::Callback | Kind::WebSocket | Kind::Jwt => AUDIENCE,
             Kind::EventGrid => APPLICATION,
         };
         let spec = TokenSpec {
             kind: kind.into(),
             audience: audience.unwrap_or_else(|| demo.to_owned()),
             entra,
+            algorithm: Some(SigningAlgorithm(algorithm)),
             lifetime_seconds: lifetime.map(|lifetime| lifetime.as_millis() / 1000),
             broken,
-            claims: serde_json::Map::new(),
+            claims: claims.into_iter().collect(),
         };
         let client = client(&issuer)?;
         for _ in 0..count {

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ringfence_core::decide::Algorithm;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -30,7 +31,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub use entra::{DEMO_TENANT, EVENT_GRID, EntraSpec, EntraVersion, Names};
 pub use fault::Fault;
 use key::SigningKey;
-pub use token::{Broken, TokenKind, TokenSpec};
+pub use token::{Broken, SigningAlgorithm, TokenKind, TokenSpec};
 
 /// The path of the OpenID configuration, as the real issuer has it.
 pub const DISCOVERY_PATH: &str = "/calling/.well-known/acsopenidconfiguration";
@@ -140,6 +141,8 @@ struct State {
     max_age: Option<Duration>,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     keys: Mutex<Keys>,
+    /// Keys for other algorithms than RS256, made and published when the first token asks for one.
+    others: Mutex<Vec<Arc<SigningKey>>>,
     /// A key that is never published.
     foreign: OnceLock<SigningKey>,
     faults: Mutex<HashMap<Document, Fault>>,
@@ -164,13 +167,14 @@ impl Issuer {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let url = url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
-        let first = Arc::new(SigningKey::generate()?);
+        let first = Arc::new(SigningKey::generate(Algorithm::RS256)?);
         let state = Arc::new(State {
             names: issuer.unwrap_or_else(|| Names::all(&url)),
             url,
             max_age,
             clock,
             keys: Mutex::new(Keys { published: vec![Arc::clone(&first)], signing: first }),
+            others: Mutex::default(),
             foreign: OnceLock::new(),
             faults: Mutex::default(),
             discovery_requests: AtomicUsize::new(0),
@@ -323,21 +327,36 @@ impl State {
     }
 
     fn key_set(&self) -> Value {
-        let keys: Vec<_> = self.keys().published.iter().map(|key| key.jwk()).collect();
+        let mut keys: Vec<_> = self.keys().published.iter().map(|key| key.jwk()).collect();
+        keys.extend(self.others.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|key| key.jwk()));
         json!({ "keys": keys })
     }
 
     fn mint(&self, spec: &TokenSpec) -> Result<String, IssuerError> {
         let now = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let key = Arc::clone(&self.keys().signing);
+        let key = match spec.algorithm {
+            None | Some(SigningAlgorithm(Algorithm::RS256)) => Arc::clone(&self.keys().signing),
+            Some(SigningAlgorithm(other)) => self.other_key(other)?,
+        };
         spec.mint(&self.names, now, &key, || self.foreign())
+    }
+
+    /// The key for an algorithm other than RS256. One is enough, however many ask at the same time.
+    fn other_key(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, IssuerError> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = others.iter().find(|key| key.algorithm() == algorithm) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(SigningKey::generate(algorithm)?);
+        others.push(Arc::clone(&key));
+        Ok(key)
     }
 
     fn foreign(&self) -> Result<&SigningKey, IssuerError> {
         if let Some(key) = self.foreign.get() {
             return Ok(key);
         }
-        let key = SigningKey::generate()?;
+        let key = SigningKey::generate(Algorithm::RS256)?;
         Ok(self.foreign.get_or_init(|| key))
     }
 
@@ -346,7 +365,7 @@ impl State {
             let keys = self.keys();
             keys.published.last().is_none_or(|newest| newest.kid() == keys.signing.kid())
         };
-        let new = if newest_signs || rotation == Rotation::Publish { Some(Arc::new(SigningKey::generate()?)) } else { None };
+        let new = if newest_signs || rotation == Rotation::Publish { Some(Arc::new(SigningKey::generate(Algorithm::RS256)?)) } else { None };
         let mut keys = self.keys();
         keys.published.extend(new);
         let newest = keys.published.last().map_or_else(|| Arc::clone(&keys.signing), Arc::clone);

@@ -51,6 +51,25 @@ fn verdict(issuer: &Issuer, token: &str) -> Verdict {
     verdict_of(issuer, token, Issuers::one(issuer.issuer().into()), (ClaimRule::Nothing, Some(300_000)))
 }
 
+#[tokio::test]
+async fn tokens_of_every_algorithm_are_what_other_verifiers_take() {
+    let issuer = Issuer::start(IssuerOptions::default()).await.unwrap();
+    let before = kids(&issuer.key_set()).len();
+    for algorithm in Algorithm::ALL {
+        let token = issuer.mint(&TokenSpec::jwt(AUDIENCE, *algorithm)).unwrap();
+        let header = jsonwebtoken::decode_header(&token).unwrap();
+        let keys: JwkSet = serde_json::from_value(issuer.key_set()).unwrap();
+        let key = DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
+        let mut validation = Validation::new(algorithm.name().parse().unwrap());
+        validation.set_audience(&[AUDIENCE]);
+        let claims = jsonwebtoken::decode::<Value>(&token, &key, &validation).unwrap().claims;
+        assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 3600, "{algorithm:?}");
+        let tampered = issuer.mint(&TokenSpec::jwt(AUDIENCE, *algorithm).broken(Broken::Tampered)).unwrap();
+        assert!(jsonwebtoken::decode::<Value>(&tampered, &key, &validation).is_err(), "{algorithm:?}");
+    }
+    assert_eq!(kids(&issuer.key_set()).len(), before + Algorithm::ALL.len() - 1);
+}
+
 /// The same about a delivery of Event Grid.
 fn entra_verdict(issuer: &Issuer, token: &str) -> Verdict {
     let (v1, v2, _) = issuer.authority(DEMO_TENANT);

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ringfence_core::decide::Reason;
+use ringfence_core::decide::{Algorithm, Reason};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value, json};
 
@@ -31,6 +31,8 @@ pub enum TokenKind {
     /// A delivery of Event Grid, issued by Entra: 24 hours and 5 minutes.
     #[serde(rename = "event-grid")]
     EventGrid,
+    /// Anything else: an hour.
+    Jwt,
 }
 
 impl TokenKind {
@@ -41,7 +43,28 @@ impl TokenKind {
             Self::Callback => Duration::from_secs(5 * 60),
             Self::WebSocket => Duration::from_secs(24 * 60 * 60),
             Self::EventGrid => Duration::from_secs(24 * 60 * 60 + 5 * 60),
+            Self::Jwt => Duration::from_secs(60 * 60),
         }
+    }
+}
+
+/// A signature algorithm by its registered name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningAlgorithm(pub Algorithm);
+
+impl Serialize for SigningAlgorithm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for SigningAlgorithm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = || Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ");
+        Algorithm::from_name(&name)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("`{name}` is no algorithm that is taken; take one of {}", known())))
     }
 }
 
@@ -57,6 +80,9 @@ pub struct TokenSpec {
     /// What only Entra's tokens say; `None` = what Event Grid's say in the demo's tenant. Nothing to other kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<EntraSpec>,
+    /// What it is signed with; `None` = RS256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<SigningAlgorithm>,
     /// How many seconds it lives; `None` = as long as the kind does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<u64>,
@@ -72,13 +98,27 @@ impl TokenSpec {
     /// A good token for a webhook callback.
     #[must_use]
     pub fn callback(audience: &str) -> Self {
-        Self { kind: TokenKind::Callback, audience: audience.to_owned(), entra: None, lifetime_seconds: None, broken: None, claims: Map::new() }
+        Self {
+            kind: TokenKind::Callback,
+            audience: audience.to_owned(),
+            entra: None,
+            algorithm: None,
+            lifetime_seconds: None,
+            broken: None,
+            claims: Map::new(),
+        }
     }
 
     /// A good token for a delivery of Event Grid.
     #[must_use]
     pub fn event_grid(audience: &str) -> Self {
         Self { kind: TokenKind::EventGrid, ..Self::callback(audience) }
+    }
+
+    /// A good token for anything else, signed with `algorithm`.
+    #[must_use]
+    pub fn jwt(audience: &str, algorithm: Algorithm) -> Self {
+        Self { kind: TokenKind::Jwt, algorithm: Some(SigningAlgorithm(algorithm)), ..Self::callback(audience) }
     }
 
     /// A good token for a WebSocket connection.
@@ -102,7 +142,7 @@ impl TokenSpec {
         key: &'k SigningKey,
         foreign: impl FnOnce() -> Result<&'k SigningKey, IssuerError>,
     ) -> Result<String, IssuerError> {
-        let header = json!({"alg": "RS256", "kid": key.kid(), "typ": "JWT"});
+        let header = json!({"alg": key.algorithm().name(), "kid": key.kid(), "typ": "JWT"});
         let lifetime = self.lifetime_seconds.unwrap_or_else(|| self.kind.lifetime().as_secs());
         let mut claims = json!({
             "iss": names.acs, "aud": self.audience, "iat": now, "nbf": now, "exp": now.saturating_add(lifetime), "jti": random_id()?

@@ -25,8 +25,8 @@ pub use host_grant::HostGrantSpec;
 pub use kind::{API_VERSION, GROUP, Kind};
 pub use object::{Location, Object, ObjectKey, Origin};
 pub use sender::{
-    ApiKey, AudiencesFrom, Authority, CallAutomation, ClaimMatch, ConfigMapKey, ConfigMapName, EventGrid, EventGridCloud, EventGridToken, Handshake,
-    JwksFrom, Jwt, NoToken, OnMismatch, SecretKey, Sender, SenderType, SignedUrl, Sources, TokenReuse, Transport, Upstream, UrlBinding,
+    ApiKey, AudiencesFrom, Authority, CallAutomation, ClaimMatch, ClaimValue, ConfigMapKey, ConfigMapName, EventGrid, EventGridCloud, EventGridToken,
+    Handshake, JwksFrom, Jwt, NoToken, OnMismatch, SecretKey, Sender, SenderType, SignedUrl, Sources, TokenReuse, Transport, Upstream, UrlBinding,
 };
 pub use source_range_set::{Microsoft365, ServiceTags, SourceRangeSetSpec};
 pub use stored::{CALLBACK_KEY_TYPE, ConfigMap, Secret};
@@ -57,6 +57,12 @@ pub mod bounds {
     pub const CIDRS: usize = 1024;
     /// `sources.sets`.
     pub const SETS: usize = 16;
+    /// `jwt.claims`.
+    pub const CLAIMS: usize = 16;
+    /// `values` of a claim.
+    pub const CLAIM_VALUES: usize = 32;
+    /// Length of a claim's value, in bytes.
+    pub const CLAIM_VALUE_LENGTH: usize = 1024;
     /// `forward.headers`.
     pub const FORWARDED_HEADERS: usize = 16;
     /// `methods`.

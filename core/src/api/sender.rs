@@ -1,6 +1,7 @@
 //! A sender of a policy: who may send, and by what it is known. `type` says which one of the four structs belongs to it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Number, Value};
 
 use super::{Duration, PathMatch, present};
 
@@ -270,7 +271,7 @@ pub struct Jwt {
     /// The issuer's keys in a `ConfigMap`.
     #[serde(default, deserialize_with = "present")]
     pub jwks: Option<JwksFrom>,
-    /// Asymmetric algorithms.
+    /// Asymmetric algorithms; default RS256.
     #[serde(default, deserialize_with = "present")]
     pub algorithms: Option<Vec<String>>,
     /// `aud`: one of these.
@@ -299,10 +300,33 @@ pub struct Jwt {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimMatch {
-    /// The claim.
+    /// The claim, or a JSON pointer to one (RFC 6901).
     pub name: String,
     /// The values.
-    pub values: Vec<String>,
+    pub values: Vec<ClaimValue>,
+}
+
+/// A value that a claim may have to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimValue {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(Number),
+    /// A truth value.
+    Bool(bool),
+}
+
+impl<'de> Deserialize<'de> for ClaimValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Text(text)),
+            Value::Number(number) => Ok(Self::Number(number)),
+            Value::Bool(flag) => Ok(Self::Bool(flag)),
+            Value::Null => Err(D::Error::custom("invalid type: null, expected a text, a number or a truth value")),
+            Value::Array(_) | Value::Object(_) => Err(D::Error::custom("expected a text, a number or a truth value")),
+        }
+    }
 }
 
 /// Anyone with an API key, or from certain addresses.

@@ -3,16 +3,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    api::{
-        self, Authorization, Upstream,
-        bounds::{FORWARDED_HEADERS, TEXT_LENGTH},
-    },
+    api::{self, Authorization, Upstream, bounds::FORWARDED_HEADERS},
     decide::{ApiKeyCarrier, Forward, Sender},
 };
 
 use super::{
     context::Context,
     findings::{Field, Findings, reasons, shown},
+    jwt::compile_name,
     names,
     section::Section,
     spec::SenderReading,
@@ -94,9 +92,7 @@ fn compile_headers(
     let mut compiled = Vec::with_capacity(headers.len().min(FORWARDED_HEADERS));
     for (index, api::ForwardedHeader { name, claim }) in headers.iter().take(FORWARDED_HEADERS).enumerate() {
         let at = at.index(index);
-        if claim.is_empty() || claim.len() > TEXT_LENGTH || claim.chars().any(char::is_control) {
-            findings.invalid(&at.key("claim"), format!("a claim's name is 1 to {TEXT_LENGTH} bytes long, without control characters"));
-        }
+        let _ = compile_name(claim, &at.key("claim"), findings);
         let at = at.key("name");
         match names::read_header(name) {
             Err(message) => findings.invalid(&at, message),

@@ -10,6 +10,7 @@ mod event_grid;
 mod findings;
 mod forward;
 mod host_grants;
+mod jwt;
 mod matches;
 mod names;
 mod network;

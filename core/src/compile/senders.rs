@@ -17,7 +17,8 @@ use super::{
     call_automation::compile_call_automation,
     context::Context,
     event_grid::{CompiledEventGrid, compile_event_grid},
-    findings::{Field, Findings, reasons, shown},
+    findings::{Field, Findings, shown},
+    jwt::compile_jwt,
     matches::{compile_paths, is_within},
     names,
     section::Section,
@@ -87,8 +88,9 @@ fn compile_readable(
             }
         }
         SenderType::Jwt => {
-            findings.error(&at.key("type"), reasons::NOT_SUPPORTED, format!("senders of type `{}` are not supported yet", r#type.name()));
-            (None, None, false)
+            let token = jwt.as_ref().and_then(|spec| compile_jwt(spec, ids, &at.key("jwt"), context, findings));
+            let is_whole = token.is_some();
+            (token, None, is_whole)
         }
         SenderType::NoToken => {
             judge_no_token(sender, at, findings);

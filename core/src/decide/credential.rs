@@ -4,10 +4,41 @@ use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{constant_time, digest};
 
-use super::{ActiveKeys, ApiKeyCarrier, ApiKeyRule, Header, Now, Reason, Request, explain::ExpiryNote, path::percent_decode, signed_url};
+use super::{ApiKeyCarrier, ApiKeyRule, Few, Header, Now, Reason, Request, UrlSigning, explain::ExpiryNote, path::percent_decode, signed_url};
 
 /// Longest API key, in bytes once decoded.
 const MAX_KEY: usize = 256;
+
+/// The keys that are good now; any one matches. At least one.
+#[derive(Clone)]
+pub enum ActiveKeys {
+    /// The request carries the key itself; these are SHA-256 digests.
+    Digests(Few<[u8; 32]>),
+    /// The request carries a signature over its own URL.
+    Signing(UrlSigning),
+}
+
+impl ActiveKeys {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Digests(digests) => digests.len(),
+            Self::Signing(UrlSigning { keys, .. }) => keys.len(),
+        }
+    }
+}
+
+/// Says how many: who has a digest can try keys against it.
+impl fmt::Debug for ActiveKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Digests(_) => "Digests",
+            Self::Signing(_) => "Signing",
+        };
+        write!(f, "{kind}({})", self.count())
+    }
+}
 
 /// Where a key is looked for, in words, and until when a signed URL says that it is good.
 pub(super) struct KeyNote<'r> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Body, ClaimRule, Now, Reason, Request, TokenRule, claims, entra, token::Token};
+use super::{Body, ClaimRule, Now, Reason, Request, TokenRule, claims, demands, entra, token::Token};
 
 /// The source of a request and how it was judged.
 pub(super) struct SourceNote<'r> {
@@ -37,9 +37,9 @@ pub(super) struct TokenNote<'t> {
 impl fmt::Display for TokenNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(token), Self { rule, now, .. }) = (self.token, self) else { return f.write_str("there is no token that can be read") };
-        if let Some(objection) = self.objection(token) {
-            let fault = if objection.reason == Reason::ClaimMissing { "is absent" } else { "is not as the sender demands" };
-            return write!(f, "claim {} {fault}", objection.claim);
+        if let Some((claim, reason)) = self.objection(token) {
+            let fault = if reason == Reason::ClaimMissing { "is absent" } else { "is not as the sender demands" };
+            return write!(f, "claim {claim} {fault}");
         }
         let claims = &token.claims;
         let text = |text: &Option<Box<str>>| text.as_deref().map_or_else(|| "absent".to_owned(), |text| format!("`{}`", text.escape_debug()));
@@ -77,11 +77,15 @@ impl fmt::Display for TokenNote<'_> {
 
 impl TokenNote<'_> {
     /// What is wrong with the claims that only this type of sender looks at, if that is why it is refused.
-    fn objection(&self, token: &Token<'_>) -> Option<entra::Objection> {
-        let is_measured = claims::measure(&token.claims, self.rule, self.now).is_ok();
-        match (&self.rule.claims, self.reason) {
-            (ClaimRule::Entra(rule), Some(Reason::ClaimMissing | Reason::ClaimMismatch)) if is_measured => entra::measure(token, rule).err(),
-            (ClaimRule::Entra(_) | ClaimRule::Nothing, _) => None,
+    fn objection(&self, token: &Token<'_>) -> Option<(String, Reason)> {
+        let is_of_claims = matches!(self.reason, Some(Reason::ClaimMissing | Reason::ClaimMismatch));
+        if !is_of_claims || claims::measure(&token.claims, self.rule, self.now).is_err() {
+            return None;
+        }
+        match &self.rule.claims {
+            ClaimRule::Entra(rule) => entra::measure(token, rule).err().map(|objection| (objection.claim.to_owned(), objection.reason)),
+            ClaimRule::Values(values) => demands::measure(token, values).err().map(|(claim, reason)| (format!("`{claim}`"), reason)),
+            ClaimRule::Nothing => None,
         }
     }
 }

@@ -39,6 +39,22 @@ impl<'j> Scanner<'j> {
         (scanner.at == text.len()).then_some(())
     }
 
+    /// Reads `text` as one list and nothing after it. `item` must read each item from the scanner.
+    pub(super) fn read_list(text: &'j str, item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        let mut scanner = Self { text, at: 0, depth: 0, has_controls: text.bytes().any(|byte| byte < 0x20) };
+        scanner.space();
+        scanner.array(item)?;
+        scanner.space();
+        (scanner.at == text.len()).then_some(())
+    }
+
+    /// Any value, as it is spelled.
+    pub(super) fn raw(&mut self) -> Option<&'j str> {
+        let start = self.at;
+        self.skip()?;
+        self.text.get(start..self.at)
+    }
+
     /// A string value.
     pub(super) fn string(&mut self) -> Option<Cow<'j, str>> {
         let (start, has_escapes) = self.quoted()?;

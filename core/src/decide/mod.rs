@@ -16,6 +16,7 @@
 //! | `token` | the strict parser of signed tokens |
 //! | `claims` | what a token says, measured against a policy and the time |
 //! | `entra` | what a token of Microsoft Entra says beyond that |
+//! | `demands` | values that a policy asks of claims |
 //! | `credential` | the API key in a query or a header |
 //! | `handshake` | Event Grid's validation handshake: what is one, and its answer |
 //! | `signed_url` | signatures over a request's own URL |
@@ -27,6 +28,7 @@
 mod base64url;
 mod claims;
 mod credential;
+mod demands;
 mod entra;
 mod evaluate;
 mod explain;
@@ -52,6 +54,8 @@ mod verdict;
 /// A map for lookups by what comes from the wire, filled only from the configuration: a fast hash is enough, since no stranger inserts.
 pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
+pub use credential::ActiveKeys;
+pub use demands::{ClaimDemand, ClaimName, ClaimValue, Decimal};
 pub use entra::EntraRule;
 pub use evaluate::decide;
 pub use few::Few;
@@ -63,13 +67,12 @@ pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, 
 pub use network::RangeSet;
 pub use path::Path;
 pub use policy::{
-    ActiveKeys, ApiKeyCarrier, ApiKeyRule, Audience, Audiences, ClaimRule, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode, OnMismatch,
-    PathPattern, Policy, PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, UrlSigning, parse_guid,
-    reuse_scope,
+    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, ClaimRule, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode, OnMismatch,
+    PathPattern, Policy, PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
 };
 pub use reason::{Class, Reason};
 pub use request::{Body, Header, Headers, Host, RawRequest, Request, Target, Wire};
-pub use signed_url::SigningKey;
+pub use signed_url::{SigningKey, UrlSigning};
 pub use time::Now;
 pub use trace::{NoTrace, Step, StepOutcome, Trace};
 pub use verdict::{

@@ -10,7 +10,7 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, EntraRule, EventGridRule, Few, KeySetId, KeySource, RangeSet, SigningKey, path::fold_path};
+use super::{AlgorithmSet, ClaimDemand, EntraRule, EventGridRule, Few, KeySetId, KeySource, RangeSet, credential::ActiveKeys, path::fold_path};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -246,46 +246,6 @@ pub struct ApiKeyRule {
     pub strip: bool,
 }
 
-/// The keys that are good now; any one matches. At least one.
-#[derive(Clone)]
-pub enum ActiveKeys {
-    /// The request carries the key itself; these are SHA-256 digests.
-    Digests(Few<[u8; 32]>),
-    /// The request carries a signature over its own URL.
-    Signing(UrlSigning),
-}
-
-impl ActiveKeys {
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        match self {
-            Self::Digests(digests) => digests.len(),
-            Self::Signing(UrlSigning { keys, .. }) => keys.len(),
-        }
-    }
-}
-
-/// Says how many: who has a digest can try keys against it.
-impl fmt::Debug for ActiveKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self {
-            Self::Digests(_) => "Digests",
-            Self::Signing(_) => "Signing",
-        };
-        write!(f, "{kind}({})", self.count())
-    }
-}
-
-/// How signed URLs are measured.
-#[derive(Clone, Debug)]
-pub struct UrlSigning {
-    /// The active keys.
-    pub keys: Box<[SigningKey]>,
-    /// Longest life of a URL from now on, in milliseconds.
-    pub max_age_ms: i64,
-}
-
 /// What is done about a token that was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReuseMode {
@@ -329,6 +289,8 @@ pub enum ClaimRule {
     Nothing,
     /// It is Entra's, for an application of one tenant.
     Entra(Box<EntraRule>),
+    /// Each of these has one of its values.
+    Values(Box<[ClaimDemand]>),
 }
 
 /// Who may have issued a token, compared byte for byte: one issuer, or one under two names (Entra's, by version of the token).

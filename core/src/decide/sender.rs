@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     About, Answer, ApiKeyCarrier, Audience, ClaimRule, EventGridRule, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch,
-    Reason, Request, SenderChecks, SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential, entra,
+    Reason, Request, SenderChecks, SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential, demands, entra,
     explain::{self, SourceNote},
     handshake::{self, Handshake},
     network::is_private,
@@ -143,6 +143,7 @@ impl<'r> Evidence<'r> {
         match &rule.claims {
             ClaimRule::Nothing => {}
             ClaimRule::Entra(rule) => entra::measure(token, rule).map_err(|objection| objection.reason)?,
+            ClaimRule::Values(values) => demands::measure(token, values).map_err(|(_, reason)| reason)?,
         }
         Ok(audience)
     }

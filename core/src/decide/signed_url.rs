@@ -7,7 +7,7 @@ use std::fmt;
 
 use aws_lc_rs::{constant_time, hmac};
 
-use super::{Host, Now, Path, Reason, Request, UrlSigning, base64url};
+use super::{Host, Now, Path, Reason, Request, base64url};
 
 /// The first line of what is signed: a signature made for anything else, with the same key, is none of a URL.
 const LABEL: &str = "ringfence-url-v1";
@@ -21,6 +21,15 @@ const CLOCK_SKEW_MS: i64 = 30_000;
 const MAC_LENGTH: usize = 32;
 /// Its length in base64url.
 const ENCODED_MAC_LENGTH: usize = 43;
+
+/// How signed URLs are measured.
+#[derive(Clone, Debug)]
+pub struct UrlSigning {
+    /// The active keys.
+    pub keys: Box<[SigningKey]>,
+    /// Longest life of a URL from now on, in milliseconds.
+    pub max_age_ms: i64,
+}
 
 /// A key that URLs are signed with, made ready once.
 #[derive(Clone)]

@@ -114,10 +114,16 @@ impl<'a> Token<'a> {
         Scanner::read_object(std::str::from_utf8(&self.payload).ok()?, member)
     }
 
-    /// A top-level claim's value as any JSON; `None` if it is absent. Null where the library cannot read all of the payload (half a character, in
+    /// The claims as JSON text; strict, since it was read once.
+    pub(super) fn payload(&self) -> Option<&str> {
+        std::str::from_utf8(&self.payload).ok()
+    }
+
+    /// A claim's value as any JSON, of the top level or where a JSON pointer leads (a name that begins with `/`); `None` if it is absent. Null where the library cannot read all of the payload (half a character, in
     /// a claim that nobody measures): nobody knows then what its claims are.
     pub(super) fn claim(&self, name: &str) -> Option<Value> {
         match serde_json::from_slice::<serde_json::Map<String, Value>>(&self.payload) {
+            Ok(claims) if name.starts_with('/') => Value::Object(claims).pointer(name).cloned(),
             Ok(mut claims) => claims.remove(name),
             Err(_) => Some(Value::Null),
         }

@@ -228,12 +228,12 @@ fn a_sender_whose_path_cannot_be_read_denies_on_every_path() {
 }
 
 #[test]
-fn unsupported_senders_deny_with_their_own_methods() {
+fn unsound_senders_deny_with_their_own_methods() {
     let jwt =
-        "type: JWT\n      jwt: {issuer: https://i.example, jwksUri: https://i.example/k, audiences: [b], algorithms: [RS256], methods: [PATCH]}";
+        "type: JWT\n      jwt: {issuer: https://i.example, jwksUri: https://i.example/k, audiences: [b], algorithms: [HS256], methods: [PATCH]}";
     let text = policy().replacen("type: NoToken\n      noToken: {methods: [POST, PUT]}", jwt, 1);
     let compiled = compile(&[("a.yaml", &text), ("b.yaml", SECRET)], &Options::default());
-    assert!(said(&compiled)[0].contains("senders of type `JWT` are not supported yet"), "{:?}", said(&compiled));
+    assert!(said(&compiled)[0].contains("`HS256`: whoever can check such a token can also make one"), "{:?}", said(&compiled));
     assert_eq!(senders(holder(&compiled))[2].methods, MethodRule::OneOf(["PATCH".into()].into()));
 }
 

@@ -20,6 +20,7 @@ mod cluster;
 mod event_grid;
 mod going_live;
 mod good_policies;
+mod jwt;
 mod order;
 mod ownership;
 mod references;
