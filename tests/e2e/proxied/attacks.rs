@@ -1,11 +1,18 @@
 //! What somebody tries who may write policies beside yours, or who may name an issuer: each refused or harmless, through each front door, and
 //! nothing of it open where Envoy lets failures by (`failure_mode_allow`). What a client alone can try stands in the table (`cases`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
-use ringfence::issuer::{Document, Fault, Issuer, IssuerOptions, Names, TokenSpec};
+use ringfence::issuer::{Broken, Document, Fault, Issuer, IssuerOptions, Names, Rotation, TokenSpec};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::support::{
     doors::{Door, ENVOY_GRPC, Proxy, Setting},
@@ -14,7 +21,7 @@ use crate::support::{
     ringfence::Ringfence,
     traffic::Traffic,
     upstream::Upstream,
-    wait_for,
+    wait_for, wait_within,
 };
 
 /// The host of tenant A.
@@ -243,4 +250,40 @@ async fn of_a_hundred_copies_at_once_one_is_let_by() {
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 99, "{statuses:?}");
     assert_eq!((scene.count("token_reused").await, scene.application.seen().len()), (99.0, 1));
+}
+
+#[tokio::test]
+async fn random_keys_during_a_rotation_lose_no_genuine_event() {
+    let scene = Arc::new(Scene::start(&ENVOY_GRPC, issuer().await, &[], &[], &[]).await);
+    scene.tenant_a_is_served().await;
+    let (began, before) = (Instant::now(), scene.genuine.requests(Document::Keys));
+    let over = Arc::new(AtomicBool::new(false));
+    let mut flood = JoinSet::new();
+    for _ in 0..4 {
+        let (scene, over) = (Arc::clone(&scene), Arc::clone(&over));
+        flood.spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let strange = scene.genuine.mint(&TokenSpec::callback(AUDIENCE).broken(Broken::UnknownKid)).unwrap();
+                let status = scene.status(HOST_A, "/api/callbacks", Some(&strange)).await;
+                assert!(matches!(status, 401 | 503), "{status}");
+            }
+        });
+    }
+    wait_for("the flood to use up the budget", async || (scene.count("key_pending").await > 0.0).then_some(())).await;
+    // The issuer signs with a key that nobody could have fetched before, at the worst of times.
+    scene.genuine.rotate(Rotation::Sign).unwrap();
+    let mut statuses = Vec::new();
+    wait_within(Duration::from_secs(60), "the new key to be known", async || {
+        let status = scene.status(HOST_A, "/api/callbacks", Some(&scene.genuine_token())).await;
+        statuses.push(status);
+        (status == 200).then_some(())
+    })
+    .await;
+    over.store(true, Ordering::Relaxed);
+    flood.join_all().await;
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "a genuine event was refused: {statuses:?}");
+    // Three at once, and then one in ten seconds.
+    let fetched = scene.genuine.requests(Document::Keys) - before;
+    let allowed = 4 + usize::try_from(began.elapsed().as_secs() / 10).unwrap();
+    assert!(fetched <= allowed, "{fetched} fetches, and not {allowed} at most");
 }
