@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the release and measures it: one table of figures, ratios and bounds on standard output, the same as JSON in target/bench.json.
-# Takes about three minutes once built. Exit code 0 = every bound is kept, 1 = one is missed, anything else = it could not be measured.
+# Takes about a minute once built. Exit code 0 = every bound is kept, 1 = one is missed, anything else = it could not be measured.
 #
 #   benches/run.sh               everything
 #   benches/run.sh allowed       the server under one kind of request, named by its reason, for a profiler to look at
