@@ -3,16 +3,17 @@
 use std::time::SystemTime;
 
 use ringfence::{
-    issuer::{Broken, Issuer, TokenSpec},
+    issuer::{Broken, EntraSpec, EntraVersion, Issuer, TokenSpec},
     signed_url,
 };
 use ringfence_core::decide::Reason;
 use serde_json::json;
 
+use super::event_grid::{VALIDATED, incoming_call, options, post, validation, with_another_key};
 use crate::support::{
     doors::{Door, Outcome},
     http::Ask,
-    policies::{AUDIENCE, FLOOR, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE, SIGNING_KEY},
+    policies::{AUDIENCE, EVENT_AUDIENCE, FLOOR, HOST, KEY, PARTNER, PREVIOUS_KEY, SECOND_AUDIENCE, SIGNING_KEY},
     websocket::handshake,
 };
 
@@ -36,6 +37,9 @@ pub struct Case {
     pub is_claimed: bool,
     outcome: Outcome,
     key_in_header: bool,
+    is_handshake: bool,
+    /// It is decided by its body.
+    pub needs_body: bool,
 }
 
 impl Case {
@@ -43,6 +47,12 @@ impl Case {
     pub fn outcome(&self, door: &Door) -> Outcome {
         if let Some((_, outcome)) = door.exceptions.iter().find(|(name, _)| *name == self.name) {
             return *outcome;
+        }
+        if self.is_handshake && !door.relays.answers {
+            return Outcome::Refused(Reason::HandshakeInvalid);
+        }
+        if self.needs_body && !door.shows.body {
+            return Outcome::Refused(Reason::BodyUnavailable);
         }
         if self.key_in_header && !door.shows.key_header { Outcome::Refused(Reason::ApiKeyMissing) } else { self.outcome }
     }
@@ -56,6 +66,18 @@ impl Case {
     fn key_in_header(mut self) -> Self {
         self.key_in_header = true;
         self
+    }
+
+    /// One that waits for an answer, or passes without a token.
+    fn handshake(mut self) -> Self {
+        self.is_handshake = true;
+        self
+    }
+
+    /// The same, told by its body.
+    fn handshake_in_body(mut self) -> Self {
+        self.needs_body = true;
+        self.handshake()
     }
 
     fn class(mut self, class: &'static str) -> Self {
@@ -117,6 +139,8 @@ fn case(name: impl Into<String>, ask: Ask, outcome: Outcome) -> Case {
         is_claimed: true,
         outcome,
         key_in_header: false,
+        is_handshake: false,
+        needs_body: false,
     }
 }
 
@@ -134,7 +158,6 @@ pub fn unreachable(reason: Reason) -> Option<&'static str> {
         Reason::PinMismatch => Some("needs a pinned route: proxied/pins.rs"),
         Reason::KeyPending => Some("needs an exhausted budget of key fetches: proxied/keys.rs"),
         Reason::SourceUnknown => Some("needs a client without an address: proxied/sources.rs"),
-        Reason::HandshakeInvalid | Reason::BodyUnavailable => Some("Event Grid only: proxied/event_grid.rs"),
         Reason::ReuseUnknown => Some("needs a shared reuse store, which is not supported yet"),
         Reason::ClockUnsettled => Some("needs a clock that steps back: tests of src/check"),
         Reason::Overloaded => Some("needs more at once than is taken: program/wire.rs"),
@@ -158,12 +181,15 @@ pub fn cases(issuer: &Issuer) -> Vec<Case> {
         (GENUINE, OTHER_HOST, hosts(&token)),
         (GENUINE, "more than anybody needs", limits(&good)),
         (GENUINE, "what cannot be decided", others(issuer, &token)),
+        (GENUINE, BAD_TOKEN, partners(issuer)),
+        ("an Event Grid delivery", BAD_TOKEN, deliveries(issuer)),
+        ("", "", handshakes()),
     ];
     let classed = |(passes, refused, cases): (&'static str, &'static str, Vec<Case>)| {
         cases.into_iter().map(move |case| {
             let class = match case.outcome {
                 _ if !case.class.is_empty() => case.class,
-                Outcome::Allowed | Outcome::AllowedAs(_) | Outcome::Shadowed(_) => passes,
+                Outcome::Allowed | Outcome::AllowedAs(_) | Outcome::Answered(_) | Outcome::Shadowed(_) => passes,
                 Outcome::Refused(_) | Outcome::Proxy(_) => refused,
             };
             Case { class, ..case }
@@ -180,6 +206,11 @@ const OTHER_HOST: &str = "a host that can be read in two ways, or ends in a dot"
 const UNDER_FLOOR: &str = "a host under a floor, where all else is Shadow";
 const BAD_KEY: &str = "no API key, a wrong one, or two";
 const OTHER_PLACE: &str = "another address, method, path, host or claim";
+
+/// Deliveries and handshakes of Event Grid.
+const HANDSHAKE_IN_BODY: &str = "a handshake of Event Grid's schema";
+const HANDSHAKE: &str = "a handshake of CloudEvents (`OPTIONS`)";
+const NO_HANDSHAKE: &str = "a handshake that is none, or is not Event Grid's";
 
 fn genuine(issuer: &Issuer, good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
     let with_audience = |audience: &str| {
@@ -440,5 +471,61 @@ fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
         })
         .key_in_header()
         .class(BAD_KEY),
+    ]
+}
+
+/// Tokens of any issuer.
+fn partners(issuer: &Issuer) -> Vec<Case> {
+    let (audience, application) = PARTNER;
+    let with = |claims: serde_json::Value| {
+        let spec = TokenSpec { claims: claims.as_object().unwrap().clone(), ..TokenSpec::callback(audience) };
+        let ask = Ask::new("PUT", "/partner/orders").header("Host", HOST).header("X-Acs-Audience", "evil");
+        ask.header("Authorization", bearer(&issuer.mint(&spec).unwrap()))
+    };
+    vec![
+        allowed("a partner's token", with(json!({"azp": application}))).upstream_header("x-acs-audience", &[application]),
+        refused("a token of another partner", Reason::ClaimMismatch, with(json!({"azp": "another-app"}))).class(OTHER_PLACE),
+        refused("a callback's token where a partner's belongs", Reason::AudienceMismatch, {
+            let token = issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
+            Ask::new("PUT", "/partner/orders").header("Host", HOST).header("Authorization", bearer(&token))
+        }),
+    ]
+}
+
+/// Events of Event Grid with Entra's tokens.
+fn deliveries(issuer: &Issuer) -> Vec<Case> {
+    let deliver = |version: EntraVersion, broken: Option<Broken>| {
+        let spec = TokenSpec { entra: Some(EntraSpec { version, ..EntraSpec::default() }), broken, ..TokenSpec::event_grid(EVENT_AUDIENCE) };
+        post("answer", "Notification", incoming_call()).header("Authorization", bearer(&issuer.mint(&spec).unwrap()))
+    };
+    let broken = Broken::ALL.iter().filter(|broken| broken.breaks_entra());
+    let broken = broken.map(|broken| refused(format!("a delivery: {broken}"), broken.reason(), deliver(EntraVersion::V2, Some(*broken))));
+    broken
+        .chain([
+            allowed("a delivery with a token of version 1.0", deliver(EntraVersion::V1, None)).upstream_target("/api/events/answer"),
+            allowed("a delivery with a token of version 2.0", deliver(EntraVersion::V2, None)).upstream_target("/api/events/answer"),
+            refused("a delivery without a token", Reason::TokenMissing, post("answer", "Notification", incoming_call())),
+            refused("a handshake that is to be a delivery", Reason::TokenMissing, post("deliver", "SubscriptionValidation", validation())),
+            refused("the same of CloudEvents", Reason::TokenMissing, options("deliver", "eventgrid.azure.net")),
+        ])
+        .collect()
+}
+
+/// Event Grid's two handshakes.
+fn handshakes() -> Vec<Case> {
+    let validate = |sender: &str| post(sender, "SubscriptionValidation", validation());
+    vec![
+        case("a handshake that is answered", validate("answer"), Outcome::Answered(VALIDATED)).handshake_in_body().class(HANDSHAKE_IN_BODY),
+        allowed("a handshake that passes", validate("pass")).upstream_target("/api/events/pass").handshake_in_body().class(HANDSHAKE_IN_BODY),
+        case("one of CloudEvents that is answered", options("answer", "EventGrid.azure.net"), Outcome::Answered("")).handshake().class(HANDSHAKE),
+        allowed("one of CloudEvents that passes", options("pass", "eventgrid.azure.net"))
+            .upstream_target("/api/events/pass")
+            .handshake()
+            .class(HANDSHAKE),
+        refused("a handshake with another key", Reason::ApiKeyInvalid, with_another_key(validate("answer"))).class(BAD_KEY),
+        refused("one of CloudEvents from elsewhere", Reason::HandshakeInvalid, options("answer", "evil.example")).class(NO_HANDSHAKE),
+        refused("an event that says it is a handshake", Reason::HandshakeInvalid, post("answer", "SubscriptionValidation", incoming_call()))
+            .handshake_in_body()
+            .class(NO_HANDSHAKE),
     ]
 }

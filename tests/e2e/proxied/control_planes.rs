@@ -1,7 +1,7 @@
 //! Doors with a control plane of their own: Contour, Envoy Gateway, Istio. One start for everything, as it takes seconds.
 
 use crate::support::{
-    doors::{CONTOUR, Door, ENVOY_GATEWAY, ISTIO_GRPC, ISTIO_HTTP},
+    doors::{CONTOUR, Door, ENVOY_GATEWAY, ISTIO_GRPC, ISTIO_HTTP, WITH_CONTROL_PLANE},
     http::Ask,
     policies::{HOST, KEY},
     stand::Stand,
@@ -9,7 +9,6 @@ use crate::support::{
 };
 
 use super::{
-    event_grid,
     sources::nothing_passes_without_ringfence,
     table::{check_logs, play_through},
     websockets::{frames_go_both_ways_through, refused_upgrades_end_at},
@@ -56,11 +55,11 @@ async fn everything_through(door: &Door) {
 /// With the line of each example that sends bodies.
 #[tokio::test]
 async fn event_grids_handshake_is_answered_from_the_body() {
-    let contour: &[_] = &[("# withRequestBody:", "withRequestBody:")];
-    let gateway: &[_] = &[("# bodyToExtAuth:", "bodyToExtAuth:")];
-    for (door, edits) in [(&CONTOUR, contour), (&ENVOY_GATEWAY, gateway), (&ISTIO_GRPC, &[])] {
-        let stand = Stand::start_of(door, event_grid::policies, &[], edits).await;
-        event_grid::handshakes_and_deliveries_end_well(&stand).await;
+    let doors: Vec<Door> = WITH_CONTROL_PLANE.iter().filter_map(|door| door.with_bodies()).collect();
+    assert_eq!(doors.len(), 2);
+    for door in doors {
+        let stand = Stand::start_with(&door, &[], door.sends_bodies).await;
+        play_through(&door, &stand, |case| case.needs_body).await;
     }
 }
 

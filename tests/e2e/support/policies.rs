@@ -1,6 +1,6 @@
 //! The policies that most tests use, and what they know.
 
-use ringfence::issuer::Issuer;
+use ringfence::issuer::{DEMO_TENANT, Issuer};
 
 /// The audience of `contact-center`.
 pub const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
@@ -17,10 +17,20 @@ pub const HOST: &str = "callbacks.contoso.com";
 /// A host under a floor, where everything else is Shadow.
 pub const FLOOR: &str = "floor.contoso.com";
 
+/// What Event Grid's tokens are for.
+pub const EVENT_AUDIENCE: &str = "api://contoso-events";
+/// What a partner's tokens are for, and the application they must name.
+pub const PARTNER: (&str, &str) = ("partner-callbacks", "partner-app");
+
 /// The policies with `issuer` as everybody's issuer.
 pub fn policies(issuer: &Issuer) -> String {
+    let (v1, v2, keys) = issuer.authority(DEMO_TENANT);
     include_str!("../fixtures/policies.yaml")
         .replace("DARK_DISCOVERY", "http://127.0.0.1:1/nobody-listens-here")
         .replace("ISSUER", issuer.issuer())
         .replace("DISCOVERY", &issuer.discovery_url())
+        .replace("ENTRA_TENANT", DEMO_TENANT)
+        .replace("ENTRA_V1", &v1)
+        .replace("ENTRA_V2", &v2)
+        .replace("ENTRA_KEYS", &keys)
 }

@@ -11,10 +11,11 @@ use crate::support::process::Process;
 pub static CADDY: Door = Door {
     name: "Caddy",
     serve_flags: &["--http-dialects=caddy"],
+    sends_bodies: &[],
     pin: &[("rewrite /auth/caddy/any", "rewrite /auth/caddy/by/contoso/contact-center")],
-    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true },
+    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true, answers: false },
     upstream: Upstream { strips_query_key: true, sorts_query: false, removes_headers: false },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: false, key_header: true, extended_connect: false },
     exceptions: &[
         ("two hosts", Outcome::Proxy(400)),
         ("a method of 40 letters", Outcome::Proxy(405)),

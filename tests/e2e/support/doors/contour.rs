@@ -48,10 +48,11 @@ pub(super) use by_its_envoy;
 pub static CONTOUR: Door = Door {
     name: "Contour",
     serve_flags: &[],
+    sends_bodies: &[("# withRequestBody:", "withRequestBody:")],
     pin: &[("# authPolicy: {context:", "authPolicy: {context:")],
-    relays: Relays { malformed: 400, undecided: 503, down: 403, body: true },
+    relays: Relays { malformed: 400, undecided: 503, down: 403, body: true, answers: true },
     upstream: Upstream { strips_query_key: true, sorts_query: true, removes_headers: true },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: false, key_header: true, extended_connect: false },
     exceptions: by_its_envoy![],
     start: |setting| Box::pin(start(setting)),
 };

@@ -17,15 +17,16 @@ use crate::support::{http::Ask, process::Process, wait_for};
 pub static GRPC: Door = Door {
     name: "Envoy, gRPC",
     serve_flags: &[],
+    sends_bodies: &[],
     pin: &[
         ("# typed_per_filter_config:", "typed_per_filter_config:"),
         ("#   envoy.filters.http.ext_authz:", "  envoy.filters.http.ext_authz:"),
         ("#     \"@type\"", "    \"@type\""),
         ("#     check_settings:", "    check_settings:"),
     ],
-    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true },
+    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true, answers: true },
     upstream: Upstream { strips_query_key: true, sorts_query: true, removes_headers: true },
-    shows: Shows { key_header: true, extended_connect: true },
+    shows: Shows { body: true, key_header: true, extended_connect: true },
     exceptions: BY_ENVOY,
     start: |setting| Box::pin(start(example("envoy-grpc/envoy.yaml", setting.edits), setting, grpc_endpoint)),
 };
@@ -45,10 +46,11 @@ pub static GRPC_MAP: Door = Door {
 pub static HTTP: Door = Door {
     name: "Envoy, HTTP",
     serve_flags: &["--http-dialects=envoy", "--http-client-address=header:x-ringfence-client-address"],
+    sends_bodies: &[],
     pin: &[("path_prefix: /auth/envoy/any", "path_prefix: /auth/envoy/by/contoso/contact-center")],
-    relays: Relays { malformed: 400, undecided: 429, down: 503, body: true },
+    relays: Relays { malformed: 400, undecided: 429, down: 503, body: true, answers: false },
     upstream: Upstream { strips_query_key: true, sorts_query: false, removes_headers: false },
-    shows: Shows { key_header: false, extended_connect: false },
+    shows: Shows { body: false, key_header: false, extended_connect: false },
     exceptions: BY_ENVOY,
     start: |setting| Box::pin(start(example("envoy-http/envoy.yaml", setting.edits), setting, http_endpoint)),
 };

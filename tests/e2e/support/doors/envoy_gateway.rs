@@ -18,10 +18,11 @@ use crate::support::{kubernetes::installed, process::Process};
 pub static ENVOY_GATEWAY: Door = Door {
     name: "Envoy Gateway",
     serve_flags: &[],
+    sends_bodies: &[("# bodyToExtAuth:", "bodyToExtAuth:")],
     pin: &[("# contextExtensions:", "contextExtensions:")],
-    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true },
+    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true, answers: true },
     upstream: Upstream { strips_query_key: true, sorts_query: true, removes_headers: true },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: false, key_header: true, extended_connect: false },
     exceptions: by_its_envoy![
         // It takes no `_` in a name.
         ("a spoofed identity header with underscores", Outcome::Proxy(400)),

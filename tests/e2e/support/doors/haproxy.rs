@@ -12,10 +12,11 @@ use crate::support::process::Process;
 pub static HAPROXY: Door = Door {
     name: "HAProxy",
     serve_flags: &["--http-dialects=haproxy"],
+    sends_bodies: &[],
     pin: &[("http-request lua.ringfence any", "http-request lua.ringfence by/contoso/contact-center")],
-    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true },
+    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true, answers: false },
     upstream: Upstream { strips_query_key: true, sorts_query: false, removes_headers: true },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: false, key_header: true, extended_connect: false },
     exceptions: &[
         ("two hosts", Outcome::Proxy(400)),
         ("a target that names another host", Outcome::Proxy(400)),

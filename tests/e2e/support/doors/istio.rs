@@ -17,10 +17,11 @@ use crate::support::{
 pub static GRPC: Door = Door {
     name: "Istio, gRPC",
     serve_flags: &[],
+    sends_bodies: &[],
     pin: &[],
-    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true },
+    relays: Relays { malformed: 400, undecided: 503, down: 503, body: true, answers: true },
     upstream: Upstream { strips_query_key: true, sorts_query: true, removes_headers: true },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: true, key_header: true, extended_connect: false },
     exceptions: by_its_envoy![],
     start: |setting| Box::pin(start("istio/mesh.yaml", setting)),
 };
@@ -29,10 +30,11 @@ pub static GRPC: Door = Door {
 pub static HTTP: Door = Door {
     name: "Istio, HTTP",
     serve_flags: &["--http-dialects=envoy", "--http-client-address=header:x-ringfence-client-address"],
+    sends_bodies: &[],
     pin: &[("pathPrefix: /auth/envoy/any", "pathPrefix: /auth/envoy/by/contoso/contact-center")],
-    relays: Relays { malformed: 400, undecided: 429, down: 503, body: true },
+    relays: Relays { malformed: 400, undecided: 429, down: 503, body: true, answers: false },
     upstream: Upstream { strips_query_key: false, sorts_query: false, removes_headers: false },
-    shows: Shows { key_header: false, extended_connect: false },
+    shows: Shows { body: false, key_header: false, extended_connect: false },
     exceptions: by_its_envoy![],
     start: |setting| Box::pin(start("istio/mesh-http.yaml", setting)),
 };

@@ -79,6 +79,8 @@ pub enum Outcome {
     AllowedAs(&'static str),
     /// The application answers it, and it is counted that it would have been refused.
     Shadowed(Reason),
+    /// Ringfence answers it in the application's place, with this body.
+    Answered(&'static str),
     /// Ringfence refuses it, or cannot decide.
     Refused(Reason),
     /// The proxy answers with this status and never asks.
@@ -94,6 +96,8 @@ pub struct Door {
     pub serve_flags: &'static [&'static str],
     /// The changes to its example that pin the policy contoso/contact-center.
     pub pin: &'static [(&'static str, &'static str)],
+    /// The changes to its example that show Ringfence bodies, where it shows none as it is and could.
+    pub sends_bodies: &'static [(&'static str, &'static str)],
     /// What the client gets of an answer.
     pub relays: Relays,
     /// What it does to a request that is allowed.
@@ -117,6 +121,8 @@ pub struct Relays {
     pub down: u16,
     /// Whether the client gets the problem document.
     pub body: bool,
+    /// Whether Ringfence can answer in the application's place with anything but a refusal.
+    pub answers: bool,
 }
 
 /// What a proxy does to a request that is allowed.
@@ -133,10 +139,20 @@ pub struct Upstream {
 /// What Ringfence gets to see of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Shows {
+    /// The body.
+    pub body: bool,
     /// A header with an API key.
     pub key_header: bool,
     /// WebSockets over HTTP/2, as a GET with an upgrade.
     pub extended_connect: bool,
+}
+
+impl Door {
+    /// The same with the changes to its example that show bodies, if there are such.
+    pub fn with_bodies(&self) -> Option<Self> {
+        let shows = Shows { body: true, ..self.shows };
+        (!self.sends_bodies.is_empty()).then_some(Self { shows, ..*self })
+    }
 }
 
 impl PartialEq for Door {

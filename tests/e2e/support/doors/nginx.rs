@@ -9,10 +9,11 @@ use crate::support::process::Process;
 pub static NGINX: Door = Door {
     name: "nginx",
     serve_flags: &["--http-dialects=nginx"],
+    sends_bodies: &[],
     pin: &[("http://ringfence/auth/nginx/any/", "http://ringfence/auth/nginx/by/contoso/contact-center/")],
-    relays: Relays { malformed: 403, undecided: 503, down: 503, body: false },
+    relays: Relays { malformed: 403, undecided: 503, down: 503, body: false, answers: false },
     upstream: Upstream { strips_query_key: true, sorts_query: false, removes_headers: false },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: false, key_header: true, extended_connect: false },
     exceptions: &[
         ("two tokens", Outcome::Proxy(400)),
         // It drops no header because a client names it there.
@@ -31,10 +32,11 @@ pub static NGINX: Door = Door {
 pub static INGRESS_NGINX: Door = Door {
     name: "ingress-nginx' lines in nginx",
     serve_flags: &["--http-dialects=ingress-nginx"],
+    sends_bodies: &[],
     pin: &[],
-    relays: Relays { malformed: 403, undecided: 500, down: 500, body: false },
+    relays: Relays { malformed: 403, undecided: 500, down: 500, body: false, answers: false },
     upstream: Upstream { strips_query_key: false, sorts_query: false, removes_headers: false },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: false, key_header: true, extended_connect: false },
     exceptions: &[],
     start: |setting| Box::pin(start_ingress_nginx(setting)),
 };

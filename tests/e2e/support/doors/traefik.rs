@@ -12,10 +12,11 @@ use crate::support::process::Process;
 pub static TRAEFIK: Door = Door {
     name: "Traefik",
     serve_flags: &["--http-dialects=traefik"],
+    sends_bodies: &[],
     pin: &[("/auth/traefik/any", "/auth/traefik/by/contoso/contact-center")],
-    relays: Relays { malformed: 400, undecided: 503, down: 500, body: true },
+    relays: Relays { malformed: 400, undecided: 503, down: 500, body: true, answers: false },
     upstream: Upstream { strips_query_key: false, sorts_query: false, removes_headers: false },
-    shows: Shows { key_header: true, extended_connect: false },
+    shows: Shows { body: false, key_header: true, extended_connect: false },
     exceptions: &[("a spoofed request with underscores", Outcome::Refused(Reason::MalformedRequest))],
     start: |setting| Box::pin(start(setting)),
 };
