@@ -112,7 +112,7 @@ impl Item {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let mut item = Self { object: Some(object.to_string()), ..Self::new(severity, reason, message.clone()) };
+        let mut item = Self { object: Some(object.to_string()), ..Self::new(severity, reason.name(), message.clone()) };
         item.field = (!field.is_empty()).then(|| field.clone());
         if let Some(Location { file, document, line }) = location {
             (item.file, item.document, item.line) = (Some(file.to_string()), Some(*document), Some(*line));

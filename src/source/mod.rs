@@ -163,7 +163,7 @@ fn log_reports(reports: &[Report]) {
     let findings = reports.iter().flat_map(|report| report.findings.iter().map(move |finding| (report, finding)));
     for (report, finding) in findings.take(MOST_LOGGED) {
         let Finding { severity, reason, field, message, location } = finding;
-        let place = location.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (reason, place) = (reason.name(), location.as_ref().map(ToString::to_string).unwrap_or_default());
         match severity {
             Severity::Error => tracing::error!(object = %report.object, reason, field, place, "{message}"),
             Severity::Warning => tracing::warn!(object = %report.object, reason, field, place, "{message}"),

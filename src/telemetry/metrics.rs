@@ -17,7 +17,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, PullingGauge, Registry, TextEncoder, core::Collector,
 };
 use ringfence_core::{
-    compile::{Report, Severity},
+    compile::{FindingReason, Report, Severity},
     decide::{AllowReason, Decision, Floor, Mode, Policy, PolicyId, PolicySet, Rules, Verdict, Wire},
 };
 
@@ -233,8 +233,9 @@ impl State {
 /// How many policies are in each state; every state is named, so that a count that falls to nothing is shown as 0.
 fn count_states(policies: &PolicySet, reports: &[Report]) -> [(&'static str, i64); 6] {
     let parts = policies.parts();
-    let is_not_granted =
-        |report: &&Report| report.findings.iter().any(|finding| finding.severity == Severity::Error && finding.reason == "HostNotGranted");
+    let is_not_granted = |report: &&Report| {
+        report.findings.iter().any(|finding| finding.severity == Severity::Error && finding.reason == FindingReason::HostNotGranted)
+    };
     // A policy that lost some of its places is there more than once.
     let mut seen: HashSet<&str> = parts.pinnable.iter().map(|policy| &*policy.id.label).collect();
     let once = parts.holders.iter().chain(&parts.fallbacks).filter(|policy| seen.insert(&policy.id.label));

@@ -4,26 +4,28 @@ use std::fmt;
 
 use crate::api::Object;
 
-use super::{Finding, Report, Severity};
+use super::{Authentication, Finding, FindingReason, Report, Severity};
 
-/// The reasons of findings, as conditions and `validate -o json` say them.
+/// The reasons of findings, under short names.
 pub(super) mod reasons {
-    pub(in crate::compile) const INVALID: &str = "Invalid";
-    pub(in crate::compile) const NOT_SUPPORTED: &str = "NotSupported";
-    pub(in crate::compile) const DUPLICATE: &str = "Duplicate";
-    pub(in crate::compile) const CONFLICTED: &str = "Conflicted";
-    pub(in crate::compile) const HOST_NOT_GRANTED: &str = "HostNotGranted";
-    pub(in crate::compile) const ISSUER_NOT_ALLOWED: &str = "IssuerNotAllowed";
-    pub(in crate::compile) const KEY_SET_QUOTA: &str = "KeySetQuota";
-    pub(in crate::compile) const SECRET_NOT_FOUND: &str = "SecretNotFound";
-    pub(in crate::compile) const INVALID_SECRET: &str = "InvalidSecret";
-    pub(in crate::compile) const PARTIALLY_RESOLVED: &str = "PartiallyResolved";
-    pub(in crate::compile) const CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
-    pub(in crate::compile) const INVALID_CONFIG_MAP: &str = "InvalidConfigMap";
-    pub(in crate::compile) const RANGE_SET_NOT_FOUND: &str = "SourceRangeSetNotFound";
-    pub(in crate::compile) const INVALID_RANGE_SET: &str = "InvalidSourceRangeSet";
-    pub(in crate::compile) const REUSE_PER_REPLICA: &str = "ReusePerReplica";
-    pub(in crate::compile) const LIKELY_MISTAKE: &str = "LikelyMistake";
+    use super::FindingReason;
+
+    pub(in crate::compile) const INVALID: FindingReason = FindingReason::Invalid;
+    pub(in crate::compile) const NOT_SUPPORTED: FindingReason = FindingReason::NotSupported;
+    pub(in crate::compile) const DUPLICATE: FindingReason = FindingReason::Duplicate;
+    pub(in crate::compile) const CONFLICTED: FindingReason = FindingReason::Conflicted;
+    pub(in crate::compile) const HOST_NOT_GRANTED: FindingReason = FindingReason::HostNotGranted;
+    pub(in crate::compile) const ISSUER_NOT_ALLOWED: FindingReason = FindingReason::IssuerNotAllowed;
+    pub(in crate::compile) const KEY_SET_QUOTA: FindingReason = FindingReason::KeySetQuota;
+    pub(in crate::compile) const SECRET_NOT_FOUND: FindingReason = FindingReason::SecretNotFound;
+    pub(in crate::compile) const INVALID_SECRET: FindingReason = FindingReason::InvalidSecret;
+    pub(in crate::compile) const PARTIALLY_RESOLVED: FindingReason = FindingReason::PartiallyResolved;
+    pub(in crate::compile) const CONFIG_MAP_NOT_FOUND: FindingReason = FindingReason::ConfigMapNotFound;
+    pub(in crate::compile) const INVALID_CONFIG_MAP: FindingReason = FindingReason::InvalidConfigMap;
+    pub(in crate::compile) const RANGE_SET_NOT_FOUND: FindingReason = FindingReason::SourceRangeSetNotFound;
+    pub(in crate::compile) const INVALID_RANGE_SET: FindingReason = FindingReason::InvalidSourceRangeSet;
+    pub(in crate::compile) const REUSE_PER_REPLICA: FindingReason = FindingReason::ReusePerReplica;
+    pub(in crate::compile) const LIKELY_MISTAKE: FindingReason = FindingReason::LikelyMistake;
 }
 
 /// A field of an object: what is written as `spec.senders[0].name`. Kept as a chain on the stack, so that it costs nothing until it is said.
@@ -101,14 +103,15 @@ pub(super) struct Findings<'o> {
     list: Vec<Finding>,
     count: Mark,
     left_out: usize,
+    authentication: Option<Authentication>,
 }
 
 impl<'o> Findings<'o> {
     pub(super) fn new(object: &'o Object) -> Self {
-        Self { object, list: Vec::new(), count: Mark::default(), left_out: 0 }
+        Self { object, list: Vec::new(), count: Mark::default(), left_out: 0, authentication: None }
     }
 
-    pub(super) fn error(&mut self, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
+    pub(super) fn error(&mut self, at: &Field<'_>, reason: FindingReason, message: impl Into<String>) {
         self.count.errors += 1;
         self.count.of_secrets += usize::from(reason == reasons::INVALID_SECRET);
         self.push(Severity::Error, at, reason, message);
@@ -118,17 +121,22 @@ impl<'o> Findings<'o> {
         self.error(at, reasons::INVALID, message);
     }
 
-    pub(super) fn warning(&mut self, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
+    pub(super) fn warning(&mut self, at: &Field<'_>, reason: FindingReason, message: impl Into<String>) {
         self.push(Severity::Warning, at, reason, message);
     }
 
-    fn push(&mut self, severity: Severity, at: &Field<'_>, reason: &'static str, message: impl Into<String>) {
+    fn push(&mut self, severity: Severity, at: &Field<'_>, reason: FindingReason, message: impl Into<String>) {
         if self.list.len() >= MOST {
             self.left_out += 1;
             return;
         }
         let location = self.object.origin.as_ref().map(|origin| origin.locate(&at.pointer()));
         self.list.push(Finding { severity, reason, field: at.to_string(), message: message.into(), location });
+    }
+
+    /// Says whether the policy's senders ask for a token.
+    pub(super) fn authentication(&mut self, authentication: Authentication) {
+        self.authentication = Some(authentication);
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -177,7 +185,8 @@ impl<'o> Findings<'o> {
             let reason = if severity == Severity::Error { reasons::INVALID } else { reasons::LIKELY_MISTAKE };
             self.list.push(Finding { severity, reason, field, message, location: None });
         }
-        Report { object: self.object.key.clone(), generation: self.object.generation, findings: self.list }
+        let Self { object, list: findings, authentication, .. } = self;
+        Report { object: object.key.clone(), uid: object.uid.clone(), generation: object.generation, findings, authentication }
     }
 }
 

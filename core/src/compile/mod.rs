@@ -7,6 +7,7 @@ mod call_automation;
 mod conflicts;
 mod context;
 mod event_grid;
+mod finding_reason;
 mod findings;
 mod forward;
 mod host_grants;
@@ -44,6 +45,7 @@ use ranges::NamedRanges;
 use references::References;
 
 pub use call_automation::{ACS_ISSUER, ACS_OPENID_CONFIGURATION};
+pub use finding_reason::FindingReason;
 pub use ranges::BUILT_IN_RANGES;
 
 /// What the operator set that changes how resources are compiled.
@@ -95,10 +97,25 @@ pub struct Compiled {
 pub struct Report {
     /// Which one.
     pub object: ObjectKey,
+    /// `metadata.uid` of the one that was compiled: another object may have the same name later.
+    pub uid: Box<str>,
     /// The generation that was compiled.
     pub generation: i64,
     /// What is to be said about it. No error = it is in force as written.
     pub findings: Vec<Finding>,
+    /// Of a policy with senders: whether they ask for a token. `None` for everything else.
+    pub authentication: Option<Authentication>,
+}
+
+/// Whether whoever satisfies a policy has shown a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Every sender asks for one.
+    Token,
+    /// These senders ask for none; an address or a shared key is all that they go by.
+    NoToken(Vec<Box<str>>),
+    /// Some sender cannot be read, so nobody can tell; it lets nobody by.
+    Unknown,
 }
 
 /// How serious a finding is.
@@ -115,8 +132,8 @@ pub enum Severity {
 pub struct Finding {
     /// How serious.
     pub severity: Severity,
-    /// The condition's reason: `Invalid`, `Conflicted`, `HostNotGranted`, `SecretNotFound`, `ReusePerReplica`, ...
-    pub reason: &'static str,
+    /// Why it is said.
+    pub reason: FindingReason,
     /// The field, as `spec.senders[0].callAutomation.audiences[1]`; empty = the object as a whole.
     pub field: String,
     /// What is wrong and what to do, lower case, no full stop.

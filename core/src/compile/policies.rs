@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    Authentication,
     api_key::warn_of_shared_keys,
     context::Context,
     findings::{Field, Findings, reasons},
@@ -91,8 +92,23 @@ fn draft<'o>(object: &'o Object, reading: &Reading, compiled: CompiledMatch, con
     } else {
         Rules::Invalid { problem: findings.problem_outside(&at), forward }
     };
+    findings.authentication(authentication(&rules));
     let policy = Policy { id: Arc::new(identify(object)), mode: mode(reading.mode), matches, rules };
     Draft { object, policy, is_unreadable: !is_whole, findings }
+}
+
+/// Whether the senders ask for a token. One that asks for none is named, whatever is wrong with the others.
+fn authentication(rules: &Rules) -> Authentication {
+    let Rules::Senders { senders, .. } = rules else { return Authentication::Unknown };
+    let asks_for_none = |sender: &&Sender| sender.checks.as_ref().is_ok_and(|checks| checks.token.is_none());
+    let without: Vec<_> = senders.iter().filter(asks_for_none).map(|sender| Box::from(&*sender.name)).collect();
+    if !without.is_empty() {
+        Authentication::NoToken(without)
+    } else if senders.iter().any(|sender| sender.checks.is_err()) {
+        Authentication::Unknown
+    } else {
+        Authentication::Token
+    }
 }
 
 /// Whether the list of senders is one that can be decided by: not too long, not empty, every name there once.
