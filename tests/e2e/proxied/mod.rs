@@ -29,6 +29,7 @@ mod keys;
 mod metadata;
 mod pins;
 mod reloads;
+mod reuse;
 mod shutdown;
 mod sources;
 mod table;
