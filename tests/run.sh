@@ -54,6 +54,8 @@ install_packages() {
   command -v h2load >/dev/null || missing+=(nghttp2-client)
   command -v curl >/dev/null || missing+=(curl)
   command -v promtool >/dev/null || missing+=(prometheus)
+  command -v ip >/dev/null || missing+=(iproute2)
+  command -v nsenter >/dev/null || missing+=(util-linux)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   command -v etcd >/dev/null || missing+=(etcd-server)
   # The languages of docs/signed-urls.md.

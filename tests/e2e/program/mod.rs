@@ -4,5 +4,7 @@ mod folder;
 mod issuers;
 mod listeners;
 mod metrics;
+#[cfg(feature = "real-proxies")]
+mod rebinding;
 mod startup;
 mod wire;

@@ -123,11 +123,16 @@ impl Ringfence {
 /// The program, deaf to the environment of whoever runs the tests.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    unset_settings(&mut command);
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// Keeps the settings of whoever runs the tests from `command`.
+pub fn unset_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RINGFENCE_")) {
         command.env_remove(name);
     }
-    command.env("NO_COLOR", "1");
-    command
 }
 
 /// Runs the program to its end: exit code, standard output, standard error.
