@@ -18,6 +18,7 @@
 //! | [`reuse`] | tokens that were seen before |
 //! | [`check`] | the async shell around `decide`: deadline, overload, counting |
 //! | [`listen`] | gRPC, HTTP dialects, health and metrics; TLS; client addresses |
+//! | [`status`] | what became of each object, written back to Kubernetes by one replica |
 //! | [`telemetry`] | metrics, the decision log, tracing |
 //! | [`clock`], [`ready`] | the time that decisions are taken at; whether to send traffic here |
 //! | [`client`] | asks a check listener as a proxy does |
@@ -38,4 +39,5 @@ pub mod reuse;
 pub mod settings;
 pub mod signed_url;
 pub mod source;
+pub mod status;
 pub mod telemetry;

@@ -22,10 +22,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("settings", EVERY_ROOM, EVERY_PART),
     ("signed_url", &[], &["decide"]),
     ("source", &[], &["api", "compile", "decide"]),
+    ("status", &["clock", "source"], &["api", "compile"]),
     ("telemetry", &["clock"], &["compile", "decide"]),
 ];
 const EVERY_ROOM: &[&str] =
-    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "signed_url", "source", "telemetry"];
+    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "signed_url", "source", "status", "telemetry"];
 const EVERY_PART: &[&str] = &["api", "compile", "decide"];
 
 /// The parts of the core, and the other parts each may use.
@@ -33,7 +34,7 @@ const PARTS: &[(&str, &[&str])] = &[("api", &[]), ("compile", &["api", "decide"]
 
 /// What the core may be built from. None of these does I/O, keeps time or starts a thread.
 const CORE_CRATES: &[&str] =
-    &["aws-lc-rs", "base64", "foldhash", "ipnet", "jsonwebtoken", "memchr", "serde", "serde_json", "serde_path_to_error", "thiserror"];
+    &["aws-lc-rs", "base64", "foldhash", "ipnet", "jsonwebtoken", "memchr", "schemars", "serde", "serde_json", "serde_path_to_error", "thiserror"];
 
 /// Crates that one room keeps to itself.
 const KEPT: &[(&str, &[&str])] = &[
@@ -42,7 +43,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("envoy_types", &["client", "listen"]),
     ("hyper", &["client", "issuer", "listen"]),
     ("notify", &["source"]),
-    ("prometheus", &["cases", "keys", "listen", "telemetry"]),
+    ("prometheus", &["cases", "keys", "listen", "status", "telemetry"]),
     ("reqwest", &["cli", "keys"]),
     ("saphyr_parser", &["source"]),
     ("tonic", &["listen"]),

@@ -14,6 +14,8 @@
 mod architecture;
 mod cases;
 mod docs;
+#[cfg(feature = "real-proxies")]
+mod kubernetes;
 mod program;
 #[cfg(feature = "real-proxies")]
 mod proxied;

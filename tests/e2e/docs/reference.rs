@@ -3,7 +3,12 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use clap::{Arg, Args};
-use ringfence::{issuer::Broken, keys::FetchFailure, settings::Settings};
+use ringfence::{
+    issuer::Broken,
+    keys::FetchFailure,
+    settings::Settings,
+    status::{ConditionType, PlainReason},
+};
 use ringfence_core::{compile::FindingReason, decide::Reason};
 
 use super::root;
@@ -143,7 +148,7 @@ fn every_way_to_break_a_token_has_its_line() {
 }
 
 /// The files that name metrics, and how.
-const METRICS: &[&str] = &["src/telemetry/metrics.rs", "src/telemetry/metrics/series.rs", "src/keys/metrics.rs"];
+const METRICS: &[&str] = &["src/telemetry/metrics.rs", "src/telemetry/metrics/series.rs", "src/keys/metrics.rs", "src/status/metrics.rs"];
 
 #[test]
 fn every_metric_has_its_line_with_its_labels() {
@@ -208,6 +213,17 @@ fn every_finding_has_its_line() {
     let reasons = FindingReason::ALL.iter().filter(|reason| **reason != FindingReason::SecretNotPermitted).map(|reason| reason.name());
     for reason in reasons.chain(["Unreadable", "Ignored", "NoPolicy"]) {
         assert!(shown.contains(&reason), "{reason}");
+    }
+}
+
+#[test]
+fn every_reason_of_a_condition_has_its_line() {
+    let page = page("kubernetes-troubleshooting.md");
+    for r#type in ConditionType::ALL {
+        let shown: BTreeSet<_> = names(section(&page, &format!("## `{}`", r#type.name()))).into_iter().collect();
+        let found = FindingReason::ALL.iter().filter(|reason| ConditionType::of(**reason) == *r#type).map(|reason| reason.name());
+        let plain = PlainReason::ALL.iter().filter(|reason| reason.types().contains(r#type)).map(|reason| reason.name());
+        assert_eq!(shown, found.chain(plain).collect(), "{}", r#type.name());
     }
 }
 

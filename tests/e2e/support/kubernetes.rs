@@ -10,6 +10,7 @@ use std::{
 };
 
 use rcgen::KeyPair;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -21,6 +22,18 @@ use super::{
 
 /// Who may do everything.
 const ADMIN_TOKEN: &str = "admin-token";
+
+/// Every write to an object of ours or a Lease is noted, with who asked and what came of it.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    verbs: [create, update, patch, delete]
+    resources: [{group: ringfence.dev}, {group: coordination.k8s.io}, {group: admissionregistration.k8s.io}]
+  - level: None
+";
 
 /// A running API server.
 pub struct Kubernetes {
@@ -38,6 +51,7 @@ impl Kubernetes {
         let (ip, path) = (own_address(), folder.path().to_owned());
         let etcd = start_etcd(ip, &path);
         wait_for("etcd to listen", async || TcpStream::connect((ip, 2379)).await.ok().map(drop)).await;
+        fs::write(path.join("audit-policy.yaml"), AUDIT_POLICY).unwrap();
         let api_server = start_api_server(ip, &path);
         let mut kubernetes = Self { address: (ip, 6443).into(), api_server, _etcd: etcd, relays: Vec::new(), folder };
         kubernetes.write_kubeconfig("admin", ADMIN_TOKEN);
@@ -84,6 +98,24 @@ impl Kubernetes {
         let output = tokio::task::spawn_blocking(move || command.env("HOME", "/nonexistent").output().unwrap()).await.unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// The writes to objects of ours, Leases and webhook configurations that the API server has noted so far, in their order
+    /// (<https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/>).
+    pub fn audit(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The configuration of a client that is this ServiceAccount, which is made for it.
+    pub async fn service_account(&self, namespace: &str, name: &str) -> PathBuf {
+        self.apply(&format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}\n---\n\
+             {{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {name}, namespace: {namespace}}}}}\n"
+        ))
+        .await;
+        let token = self.kubectl(&["create", "token", name, "--namespace", namespace], "").await.unwrap();
+        self.write_kubeconfig(name, token.trim())
     }
 
     /// Applies these documents, strictly.
@@ -139,6 +171,7 @@ fn start_api_server(ip: Ipv4Addr, folder: &Path) -> Process {
     command.arg("--service-account-key-file").arg(&public_key).arg("--service-account-signing-key-file").arg(&key);
     command.args(["--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16"]);
     // Nobody makes the ServiceAccounts that pods would need.
+    command.arg("--audit-policy-file").arg(folder.join("audit-policy.yaml")).arg("--audit-log-path").arg(folder.join("audit.log"));
     command.args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--v=0"]);
     Process::start("kube-apiserver", &mut command)
 }
