@@ -7,7 +7,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -60,6 +60,18 @@ pub fn run<M>(address: SocketAddr, messages: &[Bytes], mark: impl Fn() -> M) -> 
     let answer = shares[0].0.answer.take().unwrap();
     assert!(shares.iter().skip(1).all(|(connection, _)| connection.answer.as_ref() == Some(&answer)), "answers differ between connections");
     Outcome { answer, counted: shares.iter().map(|(_, share)| share.len()).sum(), marks: (before, after) }
+}
+
+/// Asks every one of `messages` once, one after the other over one connection: the one answer that all got, and how long each took.
+pub fn one_by_one(address: SocketAddr, messages: &[Bytes]) -> (Vec<u8>, Vec<Duration>) {
+    let mut connection = Connection::open(address);
+    let times = messages.iter().map(|message| {
+        let began = Instant::now();
+        connection.ask(std::slice::from_ref(message));
+        began.elapsed()
+    });
+    let times = times.collect();
+    (connection.answer.unwrap(), times)
 }
 
 /// Does `work` for each, all at the same time.

@@ -11,6 +11,7 @@
 //! | `load` | the load: plain HTTP/2 over eight connections, answers compared byte by byte |
 //! | `questions` | what is asked: good and bad requests, each with a token of its own |
 //! | `rounds` | who is measured when |
+//! | `neighbours` | one tenant's webhooks beside another's hostile issuers |
 //! | `table` | figures, bounds, the table and the JSON |
 //! | `machine` | what this machine is, and what else it does |
 #![allow(
@@ -30,6 +31,7 @@
 mod decide;
 mod load;
 mod machine;
+mod neighbours;
 mod questions;
 mod rounds;
 mod server;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let mut table = Table::default();
     table.add(decide_figures(&report));
     table.add(rounds::run());
+    table.add(neighbours::run());
     table.finish(&watch.finish())
 }
 

@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ringfence::{
     cli::demo::folder,
-    issuer::{Issuer, IssuerOptions},
+    issuer::{Document, Fault, Issuer, IssuerOptions},
 };
 use ringfence_core::decide::{Algorithm, KeySet, read_key_set};
 
@@ -84,22 +84,29 @@ pub fn compare(kind: Kind, programs: &[PathBuf]) {
 }
 
 /// An issuer, and the demo's policies for it.
-struct Site {
-    issuer: Issuer,
+pub struct Site {
+    pub issuer: Issuer,
     dir: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let issuer = runtime.block_on(Issuer::start(IssuerOptions::default())).unwrap();
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(folder::FILE), folder::policies(&issuer)).unwrap();
-        Self { issuer, dir, _runtime: runtime }
+        Self { issuer, dir, runtime }
     }
 
-    fn folder(&self) -> &Path {
+    /// Another issuer, which answers `document` like this.
+    pub fn issuer_with(&self, document: Document, fault: Fault) -> Issuer {
+        let issuer = self.runtime.block_on(Issuer::start(IssuerOptions::default())).unwrap();
+        issuer.fail(document, Some(fault));
+        issuer
+    }
+
+    pub fn folder(&self) -> &Path {
         self.dir.path()
     }
 }
