@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`cli`] | one file per command; wires everything together |
 //! | [`settings`] | flags, environment and settings file, one name for each |
-//! | [`source`] | a folder of YAML → objects with positions; live reload |
+//! | [`source`] | a folder of YAML, or an API server → objects; live reload |
 //! | [`keys`] | the guarded fetch, and one keeper task per key set |
 //! | [`reuse`] | tokens that were seen before |
 //! | [`check`] | the async shell around `decide`: deadline, overload, counting |

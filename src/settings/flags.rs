@@ -20,6 +20,9 @@ pub struct Settings {
     pub policies: PolicySettings,
     #[allow(missing_docs, reason = "the type says it")]
     #[command(flatten)]
+    pub cluster: ClusterSettings,
+    #[allow(missing_docs, reason = "the type says it")]
+    #[command(flatten)]
     pub listen: ListenSettings,
     #[allow(missing_docs, reason = "the type says it")]
     #[command(flatten)]
@@ -50,6 +53,21 @@ pub struct PolicySettings {
     pub rules: PolicyRules,
 }
 
+/// Where policies come from instead of a folder.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Policies")]
+pub struct ClusterSettings {
+    /// Take policies from the Kubernetes API server instead, as the pod's ServiceAccount or by a kubeconfig
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
+    pub kubernetes: bool,
+    /// kubeconfig file that says where the API server is [default: KUBECONFIG, ~/.kube/config, else the pod's own]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespaces whose CallbackPolicies count [default: all]
+    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+}
+
 /// What policies mean together.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Policies")]
@@ -57,9 +75,9 @@ pub struct PolicyRules {
     /// What happens to a request that no policy covers
     #[arg(long, value_name = "ANSWER", default_value = "deny")]
     pub unmatched: UnmatchedAnswer,
-    /// Which policies may speak for a host
-    #[arg(long, value_name = "RULE", default_value = "off")]
-    pub host_ownership: HostOwnership,
+    /// Which policies may speak for a host [default: off; with --kubernetes granted]
+    #[arg(long, value_name = "RULE")]
+    pub host_ownership: Option<HostOwnership>,
     /// Namespace of the Secrets and ConfigMaps that cluster-wide resources name
     #[arg(long, value_name = "NAMESPACE", default_value = "ringfence")]
     pub resource_namespace: String,
@@ -165,7 +183,7 @@ pub struct ClientSettings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Issuers and tokens")]
 pub struct IssuerSettings {
-    /// Origins that keys may be fetched from, as `https://host[:port]` [default: any, since the folder is the operator's own]
+    /// Origins that keys may be fetched from, as `https://host[:port]` [default: any, since the folder is the operator's own; with --kubernetes those of ACS and Entra]
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
     pub issuer_origins: Vec<String>,
     /// Fetch keys from addresses that are not on the public internet, too

@@ -16,7 +16,8 @@ mod tests;
 mod values;
 
 pub use flags::{
-    ClientSettings, HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules, PolicySettings, Settings, UnmatchedAnswer,
+    ClientSettings, ClusterSettings, HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules, PolicySettings,
+    Settings, UnmatchedAnswer,
 };
 
 use std::{
@@ -33,7 +34,7 @@ use ringfence_core::compile::Options;
 use url::Url;
 
 use crate::{
-    keys::FetchRules,
+    keys::{DEFAULT_ISSUER_ORIGINS, FetchRules},
     listen::{ConnectionSettings, GrpcListenerSettings, HttpListenerSettings, ShutdownTimes, TlsSettings},
     telemetry::{DecisionLogOptions, LoggedDecisions},
 };
@@ -130,8 +131,26 @@ impl Settings {
 
     /// Whether the settings work together.
     fn check(&self) -> Result<(), SettingsError> {
-        let Self { policies: _, listen, issuers, limits: _, log, reuse_store, settings: _ } = self;
+        let Self { policies, cluster, listen, issuers, limits: _, log, reuse_store, settings: _ } = self;
         let together = |wrong: bool, one, other, problem| if wrong { Err(SettingsError::Together { one, other, problem }) } else { Ok(()) };
+        together(
+            policies.config.is_some() && cluster.kubernetes,
+            "config",
+            "kubernetes",
+            "policies come from a folder or from the API server: give one of the two",
+        )?;
+        together(
+            cluster.kubeconfig.is_some() && !cluster.kubernetes,
+            "kubeconfig",
+            "kubernetes",
+            "nothing is asked of an API server without `--kubernetes`: give it, too",
+        )?;
+        together(
+            !cluster.watch_namespace.is_empty() && !cluster.kubernetes,
+            "watch-namespace",
+            "kubernetes",
+            "a folder has no namespaces to choose from: give `--kubernetes`, or take the setting out",
+        )?;
         together(
             listen.tls_cert.is_some() != listen.tls_key.is_some(),
             "tls-cert",
@@ -178,16 +197,19 @@ impl Settings {
         let PolicyRules { unmatched, host_ownership, resource_namespace } = &self.policies.rules;
         Options {
             unmatched: (*unmatched).into(),
-            hosts_are_granted: host_ownership.is_granted(),
+            hosts_are_granted: host_ownership.map_or(self.cluster.kubernetes, HostOwnership::is_granted),
             resource_namespace: resource_namespace.as_str().into(),
             issuer_origins: self.issuer_origins(),
             insecure_http_issuers: self.issuers.insecure_http_issuers,
-            reuse_per_replica: false,
+            reuse_per_replica: self.cluster.kubernetes,
         }
     }
 
     fn issuer_origins(&self) -> Option<Vec<Box<str>>> {
         let origins = &self.issuers.issuer_origins;
+        if origins.is_empty() && self.cluster.kubernetes {
+            return Some(DEFAULT_ISSUER_ORIGINS.iter().copied().map(Into::into).collect());
+        }
         (!origins.is_empty()).then(|| origins.iter().map(|origin| origin.as_str().into()).collect())
     }
 

@@ -1,5 +1,6 @@
 //! Where resources come from, and the one way a change of configuration goes live: objects → compile → swap → publish.
 //!
+//! - [`kubernetes`]: an API server, whose objects are listed and watched.
 //! - [`files`]: a folder of YAML, read whole, with positions, and followed as it changes.
 //! - [`Configuration`]: what is in force. `serve`, `demo`, `check` and the tests all go through it.
 //!
@@ -14,8 +15,8 @@ use std::{
 use arc_swap::ArcSwap;
 use ringfence_core::{
     api::Object,
-    compile::{self, Compiled, Finding, Options, Report, Severity},
-    decide::{KeySetId, PolicySet},
+    compile::{self, Compiled, Finding, Options, Report, Severity, Withheld},
+    decide::{KeySetId, PolicySet, PolicySetParts},
 };
 use tokio::sync::watch;
 
@@ -24,6 +25,7 @@ pub(crate) use self::yaml::read as read_yaml;
 mod document;
 pub mod files;
 mod follow;
+pub mod kubernetes;
 mod yaml;
 
 /// Most findings and errors that one reload writes to the log; the rest is counted.
@@ -88,14 +90,21 @@ impl Configuration {
     /// What `objects` come to under `options`.
     #[must_use]
     pub fn new(objects: &[Object], options: Options) -> Self {
-        let configuration = Self {
-            options,
-            policies: Arc::new(ArcSwap::from_pointee(PolicySet::default())),
-            published: watch::Sender::new(Published::default()),
-            turn: Mutex::new(()),
-        };
+        let configuration = Self::pending(options);
         configuration.take(objects);
         configuration
+    }
+
+    /// A configuration that nothing was read for yet: until then nothing is decided.
+    #[must_use]
+    pub fn pending(options: Options) -> Self {
+        let pending = PolicySet::new(PolicySetParts { is_pending: true, ..PolicySetParts::default() });
+        Self {
+            options,
+            policies: Arc::new(ArcSwap::from_pointee(pending)),
+            published: watch::Sender::new(Published::default()),
+            turn: Mutex::new(()),
+        }
     }
 
     /// The policies in force, swapped as a whole by every change.
@@ -118,13 +127,13 @@ impl Configuration {
 
     /// Puts `objects` in force: all of them, in place of all that were. Work for the blocking pool when there are many.
     pub fn take(&self, objects: &[Object]) {
-        self.take_prepared(objects, |_| {});
+        self.take_prepared(objects, &Withheld::default(), |_| {});
     }
 
-    /// Like [`Self::take`], but calls `prepare` with the key sets that are wanted from then on, before anything is in force.
-    pub fn take_prepared(&self, objects: &[Object], prepare: impl FnOnce(&BTreeSet<Arc<KeySetId>>)) {
+    /// Like [`Self::take`], where some of what they name is `withheld`, but calls `prepare` with the key sets that are wanted from then on, before anything is in force.
+    pub fn take_prepared(&self, objects: &[Object], withheld: &Withheld, prepare: impl FnOnce(&BTreeSet<Arc<KeySetId>>)) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let Compiled { policies, reports, key_sets, source_ranges } = compile::compile(objects, &self.options);
+        let Compiled { policies, reports, key_sets, source_ranges } = compile::compile_with(objects, withheld, &self.options);
         log_reports(&reports);
         prepare(&key_sets);
         let policies = Arc::new(policies);

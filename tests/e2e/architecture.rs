@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("reuse", &["clock"], &["decide"]),
     ("settings", EVERY_ROOM, EVERY_PART),
     ("signed_url", &[], &["decide"]),
-    ("source", &[], &["api", "compile", "decide"]),
+    ("source", &["ready"], &["api", "compile", "decide"]),
     ("status", &["clock", "source"], &["api", "compile"]),
     ("telemetry", &["clock"], &["compile", "decide"]),
 ];

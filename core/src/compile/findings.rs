@@ -18,6 +18,7 @@ pub(super) mod reasons {
     pub(in crate::compile) const ISSUER_NOT_ALLOWED: FindingReason = FindingReason::IssuerNotAllowed;
     pub(in crate::compile) const KEY_SET_QUOTA: FindingReason = FindingReason::KeySetQuota;
     pub(in crate::compile) const SECRET_NOT_FOUND: FindingReason = FindingReason::SecretNotFound;
+    pub(in crate::compile) const SECRET_NOT_PERMITTED: FindingReason = FindingReason::SecretNotPermitted;
     pub(in crate::compile) const INVALID_SECRET: FindingReason = FindingReason::InvalidSecret;
     pub(in crate::compile) const PARTIALLY_RESOLVED: FindingReason = FindingReason::PartiallyResolved;
     pub(in crate::compile) const CONFIG_MAP_NOT_FOUND: FindingReason = FindingReason::ConfigMapNotFound;

@@ -79,6 +79,17 @@ impl Default for Options {
     }
 }
 
+/// What objects name and could not be read, since nobody permitted it. Empty for a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Withheld {
+    /// Secrets, by namespace and name.
+    pub secrets: BTreeSet<(Box<str>, Box<str>)>,
+    /// ConfigMaps, by namespace and name.
+    pub config_maps: BTreeSet<(Box<str>, Box<str>)>,
+    /// Who may not read them, as the flag of `kubectl create rolebinding` that names it.
+    pub reader: Box<str>,
+}
+
 /// What came of compiling a set of objects.
 #[derive(Debug)]
 pub struct Compiled {
@@ -145,8 +156,14 @@ pub struct Finding {
 /// Compiles `objects`. Their order does not matter.
 #[must_use]
 pub fn compile(objects: &[Object], options: &Options) -> Compiled {
+    compile_with(objects, &Withheld::default(), options)
+}
+
+/// The same where some of what they name is `withheld`.
+#[must_use]
+pub fn compile_with(objects: &[Object], withheld: &Withheld, options: &Options) -> Compiled {
     let (objects, mut reports) = take_once(objects);
-    let references = References::new(&objects);
+    let references = References::new(&objects, withheld);
     let mut ranges = NamedRanges::built_in();
     for object in of_kind(&objects, Kind::SourceRangeSet) {
         let mut findings = Findings::new(object);

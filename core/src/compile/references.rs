@@ -14,7 +14,10 @@ use crate::{
     decide::{JwksError, KeySet, RejectedKey, read_key_set},
 };
 
-use super::findings::{Field, Findings, reasons, shown};
+use super::{
+    Withheld,
+    findings::{Field, Findings, reasons, shown},
+};
 
 /// How long an API key may be, in characters.
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
@@ -22,6 +25,9 @@ const KEY_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
 const KEY_MARKS: &[u8] = b"-._~+/=";
 /// Most unusable keys of one JWKS document that are named.
 const MAX_REJECTED: usize = 8;
+
+/// The ClusterRole that a namespace binds to permit that its keys are read.
+const SECRET_READER: &str = "ringfence-secret-reader";
 
 /// A digest of an API key.
 pub(super) type KeyDigest = [u8; 32];
@@ -40,8 +46,9 @@ struct GivenKeys {
 }
 
 /// The Secrets and `ConfigMap`s there are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct References<'o> {
+    withheld: &'o Withheld,
     secrets: HashMap<Name<'o>, &'o Object>,
     config_maps: HashMap<Name<'o>, &'o Object>,
     jwks: HashMap<ValueName, ReadJwks>,
@@ -49,15 +56,23 @@ pub(super) struct References<'o> {
 
 /// Why a reference gives nothing.
 struct Unresolved {
-    /// It is not there at all: it may yet come.
-    is_missing: bool,
+    how: How,
     message: String,
+}
+
+enum How {
+    /// It is not there at all: it may yet come.
+    Missing,
+    /// It may not be read: that may yet be permitted.
+    Withheld,
+    /// It is there, and no key.
+    Unusable,
 }
 
 impl<'o> References<'o> {
     /// The references to be found among `objects`, of which no two have the same key.
-    pub(super) fn new(objects: &[&'o Object]) -> Self {
-        let mut references = Self::default();
+    pub(super) fn new(objects: &[&'o Object], withheld: &'o Withheld) -> Self {
+        let mut references = Self { withheld, secrets: HashMap::new(), config_maps: HashMap::new(), jwks: HashMap::new() };
         for &object in objects {
             let name = (&*object.key.namespace, &*object.key.name);
             match Kind::of(&object.api_version, &object.key.kind) {
@@ -86,9 +101,12 @@ impl<'o> References<'o> {
             let at = at.index(index);
             match resolved {
                 Ok(key) => keys.push(keep(&key)),
-                Err(Unresolved { is_missing: true, message }) if has_usable => findings.warning(&at, reasons::PARTIALLY_RESOLVED, message),
-                Err(Unresolved { is_missing: true, message }) => findings.error(&at, reasons::SECRET_NOT_FOUND, message),
-                Err(Unresolved { is_missing: false, message }) => findings.error(&at, reasons::INVALID_SECRET, message),
+                Err(Unresolved { how: How::Missing | How::Withheld, message }) if has_usable => {
+                    findings.warning(&at, reasons::PARTIALLY_RESOLVED, message);
+                }
+                Err(Unresolved { how: How::Missing, message }) => findings.error(&at, reasons::SECRET_NOT_FOUND, message),
+                Err(Unresolved { how: How::Withheld, message }) => findings.error(&at, reasons::SECRET_NOT_PERMITTED, message),
+                Err(Unresolved { how: How::Unusable, message }) => findings.error(&at, reasons::INVALID_SECRET, message),
             }
         }
         keys
@@ -96,10 +114,10 @@ impl<'o> References<'o> {
 
     /// A value of a Secret that is fit to be a key.
     fn secret_value(&self, namespace: &str, SecretKey { name, key }: &SecretKey) -> Result<Vec<u8>, Unresolved> {
-        let missing = |message| Unresolved { is_missing: true, message };
-        let invalid = |message| Unresolved { is_missing: false, message };
+        let missing = |message| Unresolved { how: How::Missing, message };
+        let invalid = |message| Unresolved { how: How::Unusable, message };
         let label = || format!("Secret `{namespace}/{}`", shown(name));
-        let object = self.secrets.get(&(namespace, name.as_str())).ok_or_else(|| missing(format!("there is no {}", label())))?;
+        let object = self.secrets.get(&(namespace, name.as_str())).ok_or_else(|| self.absent(namespace, name, &label()))?;
         let unreadable = |_| invalid(format!("{}{} cannot be read: its values must be text", label(), place_of(object, &["data"])));
         let secret = Secret::deserialize(&*object.raw).map_err(unreadable)?;
         if secret.secret_type.as_deref() != Some(CALLBACK_KEY_TYPE) {
@@ -119,11 +137,30 @@ impl<'o> References<'o> {
         judged.map_err(|why| invalid(format!("the key `{}` of {}{} {why}", shown(key), label(), place_of(object, &[field, key]))))
     }
 
+    /// Why a Secret is not there.
+    fn absent(&self, namespace: &str, name: &str, label: &str) -> Unresolved {
+        if !self.withheld.secrets.contains(&(namespace.into(), name.into())) {
+            return Unresolved { how: How::Missing, message: format!("there is no {label} of type {CALLBACK_KEY_TYPE}") };
+        }
+        let message = format!(
+            "{label} may not be read until its namespace permits it: `kubectl create rolebinding {SECRET_READER} --namespace {namespace} \
+             --clusterrole {SECRET_READER} {}`",
+            self.withheld.reader
+        );
+        Unresolved { how: How::Withheld, message }
+    }
+
     /// The values of a `ConfigMap`; an error is in the findings.
     pub(super) fn config_map(&self, namespace: &str, name: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<BTreeMap<String, String>> {
         let label = format!("ConfigMap `{namespace}/{}`", shown(name));
         let Some(object) = self.config_maps.get(&(namespace, name)) else {
-            findings.error(at, reasons::CONFIG_MAP_NOT_FOUND, format!("there is no {label}"));
+            let is_withheld = self.withheld.config_maps.contains(&(namespace.into(), name.into()));
+            let message = if is_withheld {
+                format!("{label} may not be read: permit `get`, `list` and `watch` of `configmaps` there")
+            } else {
+                format!("there is no {label}")
+            };
+            findings.error(at, reasons::CONFIG_MAP_NOT_FOUND, message);
             return None;
         };
         match ConfigMap::deserialize(&*object.raw) {

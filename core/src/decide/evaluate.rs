@@ -59,6 +59,12 @@ struct Grant<'p> {
 impl<'c, T: Trace> Check<'c, T> {
     fn run(mut self) -> Decided {
         let (request, policies, host) = (self.request, self.policies, self.host);
+        if policies.parts().is_pending {
+            // FAIL-CLOSED: no policy is known yet, not even whether one would refuse.
+            self.note("host", None, format_args!("no policies were read yet"));
+            self.about.answer_unavailable = true;
+            return self.deny(Reason::NoPolicy);
+        }
         let is_claimed = policies.claimants(host).next().is_some() || policies.unreadable_claims(host);
         let is_guarded = is_claimed || request.pin.is_some() || policies.floors(host).any(|floor| floor.mode == Mode::Enforce);
         let path = match &request.target.path {

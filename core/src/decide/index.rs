@@ -48,6 +48,8 @@ pub struct PolicySetParts {
     pub unreadable: Vec<Arc<PolicyId>>,
     /// What happens where no policy matches.
     pub unmatched: Unmatched,
+    /// No policy was read yet: nothing can be decided.
+    pub is_pending: bool,
     /// The hash of the configuration this was compiled from (low 48 bits are shown as a metric).
     pub config_hash: u64,
 }

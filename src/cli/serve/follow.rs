@@ -1,4 +1,4 @@
-//! Follows the folder that policies come from, and reads it again when asked to.
+//! Follows the folder or the API server that policies come from; a folder is read again when asked to.
 
 use std::{
     collections::BTreeSet,
@@ -7,19 +7,64 @@ use std::{
     time::Duration,
 };
 
-use ringfence_core::decide::KeySetId;
+use ringfence_core::{api::Object, compile::Withheld, decide::KeySetId};
 use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
 
 use crate::{
     keys::KeyKeeper,
+    ready::Guard,
     source::{
         Configuration, SourceError,
         files::{Folder, FolderSource},
+        kubernetes::{Cluster, KubernetesSource},
     },
 };
 
 /// How long new policies wait for the keys of issuers that are new.
 const FIRST_FETCH: Duration = Duration::from_secs(2);
+
+/// What follows the configuration. Ends when dropped.
+#[derive(Debug)]
+pub(super) enum Following {
+    /// A folder.
+    Folder(Follow),
+    /// An API server.
+    Kubernetes(FollowCluster),
+}
+
+impl Following {
+    /// Reads everything now, whether it seems to have changed or not. Blocks on the file system.
+    pub(super) fn reload(&self) {
+        match self {
+            Self::Folder(follow) => follow.reload(),
+            Self::Kubernetes(follow) => follow.reload(),
+        }
+    }
+}
+
+/// What follows an API server. Ends when dropped.
+#[derive(Debug)]
+pub(super) struct FollowCluster(AbortHandle);
+
+impl FollowCluster {
+    /// Follows `source`; `configuration` holds once there is one.
+    pub(super) fn new(source: KubernetesSource, target: Target, configuration: Guard) -> Self {
+        let runtime = target.runtime.clone();
+        let follower = source.follow(configuration, move |Cluster { objects, withheld }| target.take(&objects, &withheld));
+        Self(runtime.spawn(follower).abort_handle())
+    }
+
+    /// There is nothing to do: the API server tells of every change.
+    fn reload(&self) {
+        tracing::info!(is_followed = !self.0.is_finished(), "asked to read the configuration again; the API server tells of every change by itself");
+    }
+}
+
+impl Drop for FollowCluster {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// The folder and what follows it. Ends when dropped.
 #[derive(Debug)]
@@ -97,10 +142,15 @@ impl Target {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                self.configuration.take_prepared(&objects, |key_sets| self.fetch_first(key_sets));
+                self.take(&objects, &Withheld::default());
             }
             Err(errors) => self.configuration.refuse(errors),
         }
+    }
+
+    /// Puts objects in force. Blocks likewise.
+    fn take(&self, objects: &[Object], withheld: &Withheld) {
+        self.configuration.take_prepared(objects, withheld, |key_sets| self.fetch_first(key_sets));
     }
 
     /// Fetches keys that are wanted from now on, beside those that are still in use: else the first requests under the new policies would find

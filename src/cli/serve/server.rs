@@ -1,14 +1,15 @@
 //! The whole service, wired together: what `serve` runs, and what `demo`, benches and tests embed.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use ringfence_core::compile::Options;
 use tokio::{
     runtime::Handle,
     sync::watch,
     task::{self, JoinSet},
 };
 
-use super::follow::{Follow, Target};
+use super::follow::{Follow, FollowCluster, Following, Target};
 use crate::{
     check::{Checker, CheckerParts},
     clock::Clock,
@@ -20,22 +21,27 @@ use crate::{
     source::{
         Configuration, Published, SourceError,
         files::{Folder, FolderSource},
+        kubernetes::{self, ClientError, KubernetesSource},
     },
     telemetry::{DecisionLog, Metrics, MetricsError, ReloadResult, Telemetry},
 };
 
-/// The `source` label of changes of a folder.
+/// The `source` labels of changes of a folder, and of an API server.
 const FILES: &str = "files";
+const KUBERNETES: &str = "kubernetes";
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Nobody said where the policies are.
-    #[error("there is nothing to serve: say where the policies are, with `--config DIR`")]
+    #[error("there is nothing to serve: say where the policies are, with `--config DIR` or `--kubernetes`")]
     NoConfiguration,
     /// The folder cannot be read.
     #[error("the configuration cannot be read:{}", .0.iter().map(|error| format!("\n  {error}")).collect::<String>())]
     Folder(Vec<SourceError>),
+    /// There is no API server to ask.
+    #[error(transparent)]
+    Kubernetes(#[from] ClientError),
     /// A setting cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -68,7 +74,7 @@ pub struct RunningServer {
     configuration: Arc<Configuration>,
     telemetry: Telemetry,
     shutdown_times: ShutdownTimes,
-    follow: Arc<Follow>,
+    follow: Arc<Following>,
     tasks: JoinSet<()>,
     listening: listen::Server,
 }
@@ -98,14 +104,15 @@ impl Server {
             max_in_flight: settings.limits.max_in_flight.get(),
         }));
         let target = Target { configuration: Arc::clone(&configuration), keeper: Arc::clone(&keeper), runtime: Handle::current() };
-        let subscriber = Subscriber::new(&configuration, keeper, metrics);
-        readiness.condition("configuration", "not in force yet").met();
+        let from = if settings.cluster.kubernetes { KUBERNETES } else { FILES };
+        let subscriber = Subscriber::new(&configuration, keeper, metrics, from);
+        let in_force = readiness.condition("configuration", "not in force yet");
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber.run(readiness.condition("keys", "the first fetch of keys goes on")));
         tasks.spawn(clock.watch(readiness.condition("clock", "not read yet")));
         let Bound { grpc_addr, http_addr, metrics_addr } = listeners.addresses();
         let listening = listeners.serve(&settings, &checker, &telemetry, &readiness)?;
-        let follow = Arc::new(Follow::new(source, target));
+        let follow = Arc::new(source.follow(target, in_force));
         let shutdown_times = settings.shutdown_times();
         Ok(RunningServer {
             grpc_addr,
@@ -182,10 +189,39 @@ impl RunningServer {
     }
 }
 
-/// Reads the folder for the first time. Compiling many policies takes a while, too.
-async fn load(settings: &Settings) -> Result<(FolderSource, Arc<Configuration>), StartError> {
-    let dir = settings.policies.config.clone().ok_or(StartError::NoConfiguration)?;
-    let options = settings.compile_options();
+/// Where policies come from.
+enum Source {
+    Folder(FolderSource),
+    Kubernetes(KubernetesSource),
+}
+
+impl Source {
+    /// Follows it from now on; `in_force` holds once its policies are.
+    fn follow(self, target: Target, in_force: Guard) -> Following {
+        match self {
+            Self::Folder(folder) => {
+                in_force.met();
+                Following::Folder(Follow::new(folder, target))
+            }
+            Self::Kubernetes(cluster) => Following::Kubernetes(FollowCluster::new(cluster, target, in_force)),
+        }
+    }
+}
+
+/// Reads the folder for the first time, or finds the way to the API server, which may not answer yet.
+async fn load(settings: &Settings) -> Result<(Source, Arc<Configuration>), StartError> {
+    let (cluster, options) = (&settings.cluster, settings.compile_options());
+    if cluster.kubernetes {
+        let client = kubernetes::client(cluster.kubeconfig.as_deref()).await?;
+        let source = KubernetesSource::new(client, cluster.watch_namespace.clone(), &options.resource_namespace);
+        return Ok((Source::Kubernetes(source), Arc::new(Configuration::pending(options))));
+    }
+    let (source, configuration) = load_folder(settings.policies.config.clone().ok_or(StartError::NoConfiguration)?, options).await?;
+    Ok((Source::Folder(source), configuration))
+}
+
+/// Compiling many policies takes a while, too.
+async fn load_folder(dir: PathBuf, options: Options) -> Result<(FolderSource, Arc<Configuration>), StartError> {
     let loaded = task::spawn_blocking(move || {
         let mut source = FolderSource::new(dir);
         let Folder { objects, warnings } = source.load()?;
@@ -216,14 +252,16 @@ struct Subscriber {
     changes: watch::Receiver<Published>,
     keeper: Arc<KeyKeeper>,
     metrics: Arc<Metrics>,
+    /// Where changes come from.
+    from: &'static str,
     taken: u64,
     refused: u64,
 }
 
 impl Subscriber {
     /// Acts on what is in force now.
-    fn new(configuration: &Configuration, keeper: Arc<KeyKeeper>, metrics: Arc<Metrics>) -> Self {
-        let mut subscriber = Self { changes: configuration.subscribe(), keeper, metrics, taken: 0, refused: 0 };
+    fn new(configuration: &Configuration, keeper: Arc<KeyKeeper>, metrics: Arc<Metrics>, from: &'static str) -> Self {
+        let mut subscriber = Self { changes: configuration.subscribe(), keeper, metrics, from, taken: 0, refused: 0 };
         subscriber.act();
         subscriber
     }
@@ -232,7 +270,7 @@ impl Subscriber {
         let Published { policies, reports, key_sets, source_ranges, taken_count, refused_count, refused: _ } =
             self.changes.borrow_and_update().clone();
         for (count, seen, result) in [(taken_count, self.taken, ReloadResult::Applied), (refused_count, self.refused, ReloadResult::Refused)] {
-            (seen..count).for_each(|_| self.metrics.reloaded(FILES, result));
+            (seen..count).for_each(|_| self.metrics.reloaded(self.from, result));
         }
         if taken_count > self.taken {
             self.metrics.configured(&policies, &reports);

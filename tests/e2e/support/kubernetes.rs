@@ -38,7 +38,8 @@ rules:
 /// A running API server.
 pub struct Kubernetes {
     address: SocketAddr,
-    api_server: Process,
+    /// `None` while it is stopped.
+    api_server: Option<Process>,
     _etcd: Process,
     relays: Vec<Relay>,
     folder: TempDir,
@@ -53,19 +54,41 @@ impl Kubernetes {
         wait_for("etcd to listen", async || TcpStream::connect((ip, 2379)).await.ok().map(drop)).await;
         fs::write(path.join("audit-policy.yaml"), AUDIT_POLICY).unwrap();
         let api_server = start_api_server(ip, &path);
-        let mut kubernetes = Self { address: (ip, 6443).into(), api_server, _etcd: etcd, relays: Vec::new(), folder };
+        let mut kubernetes = Self { address: (ip, 6443).into(), api_server: Some(api_server), _etcd: etcd, relays: Vec::new(), folder };
         kubernetes.write_kubeconfig("admin", ADMIN_TOKEN);
+        kubernetes.wait_until_ready().await;
+        kubernetes
+    }
+
+    async fn wait_until_ready(&mut self) {
         wait_for("the API server to listen", async || {
-            kubernetes.api_server.must_run();
-            TcpStream::connect(kubernetes.address).await.ok().map(drop)
+            self.api_server.as_mut().unwrap().must_run();
+            TcpStream::connect(self.address).await.ok().map(drop)
         })
         .await;
         wait_for("the API server to be ready", async || {
-            kubernetes.api_server.must_run();
-            kubernetes.kubectl(&["get", "--raw", "/readyz"], "").await.ok().map(drop)
+            self.api_server.as_mut().unwrap().must_run();
+            self.kubectl(&["get", "--raw", "/readyz"], "").await.ok().map(drop)
         })
         .await;
-        kubernetes
+    }
+
+    /// Kills the API server. What it stored stays in etcd.
+    pub fn kill_api_server(&mut self) {
+        self.api_server = None;
+    }
+
+    /// Starts it again, with the same certificates and keys, and waits until it is ready.
+    pub async fn start_api_server_again(&mut self) {
+        let IpAddr::V4(ip) = self.address.ip() else { panic!("it was started on IPv4") };
+        self.api_server = Some(start_api_server(ip, self.folder.path()));
+        self.wait_until_ready().await;
+    }
+
+    /// The configuration of a client that is this ServiceAccount, as its pods would be.
+    pub async fn kubeconfig_of(&self, namespace: &str, account: &str) -> PathBuf {
+        let token = self.kubectl(&["create", "token", account, "--namespace", namespace], "").await.unwrap();
+        self.write_kubeconfig(account, token.trim())
     }
 
     /// The configuration of a client that may do everything.
@@ -161,9 +184,11 @@ fn start_etcd(ip: Ipv4Addr, folder: &Path) -> Process {
 
 fn start_api_server(ip: Ipv4Addr, folder: &Path) -> Process {
     let (key, public_key, tokens) = (folder.join("service-accounts.pem"), folder.join("service-accounts.pub"), folder.join("tokens.csv"));
-    let pair = KeyPair::generate().unwrap();
-    fs::write(&key, pair.serialize_pem()).unwrap();
-    fs::write(&public_key, pair.public_key_pem()).unwrap();
+    if !key.exists() {
+        let pair = KeyPair::generate().unwrap();
+        fs::write(&key, pair.serialize_pem()).unwrap();
+        fs::write(&public_key, pair.public_key_pem()).unwrap();
+    }
     fs::write(&tokens, format!("{ADMIN_TOKEN},admin,admin,system:masters\n")).unwrap();
     let mut command = Command::new(program("kube-apiserver"));
     command.arg(format!("--etcd-servers=http://{ip}:2379")).arg(format!("--bind-address={ip}")).arg("--secure-port=6443");

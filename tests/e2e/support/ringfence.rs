@@ -41,15 +41,29 @@ impl Ringfence {
         ringfence
     }
 
+    /// Starts it with the policies of an API server, as the client that `kubeconfig` says, and waits until it listens.
+    pub async fn start_on_cluster(kubeconfig: &Path, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+        let mut ringfence = Self::serve(folder, &[&["--kubernetes", &kubeconfig], flags].concat());
+        ringfence.read_addresses(&["grpc", "http", "metrics"]).await;
+        ringfence
+    }
+
     /// Starts it and does not wait. A later flag replaces an earlier one of the same name.
     pub fn launch(policies: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("policies.yaml"), policies).unwrap();
+        let config = format!("--config={}", folder.path().display());
+        Self::serve(folder, &[&[config.as_str()], flags].concat())
+    }
+
+    fn serve(folder: TempDir, flags: &[&str]) -> Self {
         let name = |flag: &str| flag.split('=').next().unwrap().to_owned();
         let all = [FLAGS, flags].concat();
         let last = all.iter().enumerate().filter(|(at, flag)| !all[at + 1..].iter().any(|later| name(later) == name(flag)));
         let mut command = program();
-        command.arg("serve").arg("--config").arg(folder.path()).args(last.map(|(_, flag)| flag));
+        command.arg("serve").args(last.map(|(_, flag)| flag));
         Self { process: Process::start("ringfence", &mut command), folder, addresses: HashMap::new() }
     }
 
