@@ -9,7 +9,7 @@ use ringfence::{
 use ringfence_core::decide::Reason;
 use serde_json::json;
 
-use super::event_grid::{VALIDATED, incoming_call, options, post, validation, with_another_key};
+use super::event_grid::{VALIDATED, false_validations, incoming_call, options, post, validation, with_another_key};
 use crate::support::{
     doors::{Door, Outcome},
     http::Ask,
@@ -514,7 +514,13 @@ fn deliveries(issuer: &Issuer) -> Vec<Case> {
 /// Event Grid's two handshakes.
 fn handshakes() -> Vec<Case> {
     let validate = |sender: &str| post(sender, "SubscriptionValidation", validation());
-    vec![
+    let no_handshakes = ["answer", "pass"].into_iter().flat_map(|sender| {
+        false_validations().map(|(name, body)| {
+            let ask = post(sender, "SubscriptionValidation", body);
+            refused(format!("{name}, {sender}"), Reason::HandshakeInvalid, ask).handshake_in_body().class(NO_HANDSHAKE)
+        })
+    });
+    let handshakes = vec![
         case("a handshake that is answered", validate("answer"), Outcome::Answered(VALIDATED)).handshake_in_body().class(HANDSHAKE_IN_BODY),
         allowed("a handshake that passes", validate("pass")).upstream_target("/api/events/pass").handshake_in_body().class(HANDSHAKE_IN_BODY),
         case("one of CloudEvents that is answered", options("answer", "EventGrid.azure.net"), Outcome::Answered("")).handshake().class(HANDSHAKE),
@@ -527,5 +533,6 @@ fn handshakes() -> Vec<Case> {
         refused("an event that says it is a handshake", Reason::HandshakeInvalid, post("answer", "SubscriptionValidation", incoming_call()))
             .handshake_in_body()
             .class(NO_HANDSHAKE),
-    ]
+    ];
+    handshakes.into_iter().chain(no_handshakes).collect()
 }

@@ -10,7 +10,7 @@ use crate::support::{
 
 use super::{
     sources::nothing_passes_without_ringfence,
-    table::{check_logs, play_through},
+    table::{check_logs, play_through, unmatched_allow_opens_nothing_that_is_claimed},
     websockets::{frames_go_both_ways_through, refused_upgrades_end_at},
 };
 
@@ -50,6 +50,13 @@ async fn everything_through(door: &Door) {
     let told = stand.proxy.output().lines_from(0).iter().any(|line| line.contains("\"policy\":\"contoso/contact-center\""));
     assert_eq!(told, door.serve_flags.is_empty(), "{}", door.name);
     nothing_passes_without_ringfence(door, stand).await;
+}
+
+#[tokio::test]
+async fn unmatched_allow_opens_nothing_that_is_claimed_behind_a_control_plane() {
+    for door in WITH_CONTROL_PLANE {
+        unmatched_allow_opens_nothing_that_is_claimed(door).await;
+    }
 }
 
 /// With the line of each example that sends bodies.

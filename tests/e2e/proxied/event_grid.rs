@@ -22,6 +22,17 @@ pub fn validation() -> String {
     json!([event("Microsoft.EventGrid.SubscriptionValidationEvent", &json!({"validationCode": CODE, "validationUrl": "https://x"}))]).to_string()
 }
 
+/// Bodies that look like a handshake and are none: two of them, one whose code is a script, one that breaks off.
+pub fn false_validations() -> [(&'static str, String); 3] {
+    let whole = validation();
+    let one = whole.trim_start_matches('[').trim_end_matches(']');
+    [
+        ("two handshakes in one", format!("[{one},{one}]")),
+        ("a handshake with a script", whole.replace(CODE, "<script>alert(1)</script>")),
+        ("a handshake that breaks off", whole[..whole.len() - 2].to_owned()),
+    ]
+}
+
 pub fn incoming_call() -> String {
     json!([event("Microsoft.Communication.IncomingCall", &json!({"serverCallId": "1"}))]).to_string()
 }

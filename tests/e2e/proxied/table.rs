@@ -25,7 +25,7 @@ async fn play(door: &Door) {
 for_each_door!(unmatched_allow_opens_nothing_that_is_claimed);
 
 /// The tricks with paths, hosts and headers, where everything that no policy claims is let by.
-async fn unmatched_allow_opens_nothing_that_is_claimed(door: &Door) {
+pub async fn unmatched_allow_opens_nothing_that_is_claimed(door: &Door) {
     play_with(door, &["--unmatched=allow"], |case| {
         // It depends on a request before it.
         case.outcome(door) != Outcome::Refused(Reason::TokenReused) && case.is_claimed && case.is_refused(door)
