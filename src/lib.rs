@@ -20,12 +20,14 @@
 //! | [`listen`] | gRPC, HTTP dialects, health and metrics; TLS; client addresses |
 //! | [`status`] | what became of each object, written back to Kubernetes by one replica |
 //! | [`telemetry`] | metrics, the decision log, tracing |
+//! | [`admission`] | what is wrong with an object before it is stored; the webhook's own certificates |
 //! | [`clock`], [`ready`] | the time that decisions are taken at; whether to send traffic here |
 //! | [`client`] | asks a check listener as a proxy does |
 //! | [`signed_url`] | signs a URL as an application would |
 //! | [`cases`] | table cases: requests, and what is to become of each |
 //! | [`issuer`] | an embedded issuer that imitates Microsoft's, for `demo`, `token` and tests |
 
+pub mod admission;
 pub mod cases;
 pub mod check;
 pub mod cli;

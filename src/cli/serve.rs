@@ -1,5 +1,6 @@
 //! `ringfence serve`: the service, from its settings to its end.
 
+mod admission;
 mod follow;
 mod server;
 #[cfg(test)]

@@ -15,6 +15,7 @@
 //! | `problem` | what a denied client is told |
 //! | `grpc`, `http` | the two wires |
 //! | `metrics` | health and metrics |
+//! | `admission` | what the API server asks about objects |
 
 use std::{future::Future, time::Instant};
 
@@ -23,6 +24,7 @@ use ringfence_core::decide::{RawRequest, Reason, Verdict, Wire};
 use crate::check::{Awaited, Begun, Checker};
 
 mod accept;
+mod admission;
 mod client_address;
 mod connection;
 mod grpc;
@@ -39,6 +41,7 @@ mod workers;
 mod testing;
 
 pub use self::{
+    admission::{AdmissionCertificate, AdmissionListener, GivenCertificate, Review},
     client_address::{ClientAddress, ClientAddressError, ClientAddressRule},
     grpc::GrpcListener,
     http::HttpListener,

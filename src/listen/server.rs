@@ -14,7 +14,7 @@ use tokio::{
 use crate::ready::Readiness;
 
 use super::{
-    Decide, GrpcListener, HttpListener, ListenError, MetricsListener,
+    AdmissionListener, Decide, GrpcListener, HttpListener, ListenError, MetricsListener, Review,
     accept::{Door, Presence, Protocol, accept},
     connection::Phase,
     socket::{Acceptor, Socket},
@@ -83,6 +83,14 @@ impl Server {
     /// [`ListenError::Bind`] if the socket cannot be registered with the runtime.
     pub fn serve_metrics(&self, listener: MetricsListener, registry: Registry, readiness: Readiness) -> Result<(), ListenError> {
         listener.serve(registry, readiness, self.phase.subscribe())
+    }
+
+    /// Serves reviews of objects until connections are drained.
+    ///
+    /// # Errors
+    /// [`ListenError::Bind`] if the socket cannot be registered with the runtime.
+    pub fn serve_admission<R: Review>(&self, listener: AdmissionListener, review: &Arc<R>, registry: &Registry) -> Result<(), ListenError> {
+        listener.serve(Arc::clone(review), registry, self.phase.subscribe())
     }
 
     fn serve<P: Protocol>(&self, socket: Socket, door: Door, tls: Option<Arc<Tls>>, protocol: P) -> Result<(), ListenError> {

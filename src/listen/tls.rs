@@ -1,4 +1,4 @@
-//! TLS of the check listeners: certificates read from files and read again when they change, client certificates and their names.
+//! TLS of the listeners: certificates read from files and read again when they change, client certificates and their names.
 //!
 //! Must not know: what is asked over a connection.
 
@@ -6,6 +6,7 @@ use std::{
     fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -178,6 +179,12 @@ fn configure(settings: &TlsSettings, files: &Files, protocols: &[&[u8]]) -> Resu
     let mut config = builder.with_single_cert(chain, key).map_err(|error| unusable(&settings.certificate, pair_problem(&error)))?;
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok((config, expires))
+}
+
+/// What a certificate says that did not come from files, and when it expires; `name` is what messages call it.
+pub(super) fn of_given(name: &str, certificate: Vec<u8>, key: Vec<u8>, protocols: &[&[u8]]) -> Result<(ServerConfig, i64), ListenError> {
+    let settings = TlsSettings { certificate: name.into(), key: name.into(), client_ca: None, client_names: Vec::new(), reload_every: Duration::MAX };
+    configure(&settings, &Files { certificate, key, client_ca: None }, protocols)
 }
 
 fn pair_problem(error: &rustls::Error) -> String {

@@ -26,6 +26,9 @@ pub struct Settings {
     pub listen: ListenSettings,
     #[allow(missing_docs, reason = "the type says it")]
     #[command(flatten)]
+    pub admission: AdmissionSettings,
+    #[allow(missing_docs, reason = "the type says it")]
+    #[command(flatten)]
     pub issuers: IssuerSettings,
     /// Where used tokens are remembered: `memory` (of each replica for itself)
     #[arg(long, value_name = "STORE", default_value = "memory", help_heading = "Issuers and tokens")]
@@ -161,6 +164,21 @@ pub struct ListenSettings {
     /// Tell the client the reason code in `x-ringfence-reason`
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
     pub reason_header: bool,
+}
+
+/// What the API server asks about objects before it stores them.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Admission webhook")]
+pub struct AdmissionSettings {
+    /// Address of the admission webhook, which speaks TLS only [default: off]
+    #[arg(long, value_name = "IP:PORT")]
+    pub admission_listen: Option<SocketAddr>,
+    /// Its certificate chain (PEM, leaf first); a new one in the file is taken within seconds
+    #[arg(long, value_name = "FILE")]
+    pub admission_tls_cert: Option<PathBuf>,
+    /// Private key of its certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub admission_tls_key: Option<PathBuf>,
 }
 
 /// Which address is the client's.

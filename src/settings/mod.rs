@@ -16,8 +16,8 @@ mod tests;
 mod values;
 
 pub use flags::{
-    ClientSettings, ClusterSettings, HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules, PolicySettings,
-    Settings, UnmatchedAnswer,
+    AdmissionSettings, ClientSettings, ClusterSettings, HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules,
+    PolicySettings, Settings, UnmatchedAnswer,
 };
 
 use std::{
@@ -131,7 +131,7 @@ impl Settings {
 
     /// Whether the settings work together.
     fn check(&self) -> Result<(), SettingsError> {
-        let Self { policies, cluster, listen, issuers, limits: _, log, reuse_store, settings: _ } = self;
+        let Self { policies, cluster, listen, admission, issuers, limits: _, log, reuse_store, settings: _ } = self;
         let together = |wrong: bool, one, other, problem| if wrong { Err(SettingsError::Together { one, other, problem }) } else { Ok(()) };
         together(
             policies.config.is_some() && cluster.kubernetes,
@@ -174,6 +174,18 @@ impl Settings {
             "http-listen",
             "http-dialects",
             "nothing is served over HTTP until a dialect is named: `--http-dialects=nginx`",
+        )?;
+        together(
+            admission.admission_tls_cert.is_some() != admission.admission_tls_key.is_some(),
+            "admission-tls-cert",
+            "admission-tls-key",
+            "a certificate and its key go together: give both",
+        )?;
+        together(
+            admission.admission_listen.is_some() != admission.admission_tls_cert.is_some(),
+            "admission-listen",
+            "admission-tls-cert",
+            "the API server asks over TLS only: give an address, a certificate and its key, or none of them",
         )?;
         together(
             issuers.egress_ca.is_some() && issuers.egress_proxy.is_none(),
@@ -277,6 +289,15 @@ impl Settings {
     #[must_use]
     pub const fn metrics_listen(&self) -> SocketAddr {
         self.listen.metrics_listen
+    }
+
+    /// Where the admission webhook listens, and its certificate, if it is served.
+    #[must_use]
+    pub fn admission_listener(&self) -> Option<(SocketAddr, TlsSettings)> {
+        let AdmissionSettings { admission_listen, admission_tls_cert, admission_tls_key } = &self.admission;
+        let (certificate, key) = admission_tls_cert.clone().zip(admission_tls_key.clone())?;
+        let tls = TlsSettings { certificate, key, client_ca: None, client_names: Vec::new(), reload_every: CERTIFICATE_RELOAD };
+        Some(((*admission_listen)?, tls))
     }
 
     fn connections(&self) -> ConnectionSettings {

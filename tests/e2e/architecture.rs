@@ -9,6 +9,7 @@ use std::{
 /// Every room of the service, the rooms it may use besides itself, and the parts of the core it may use.
 /// A room that is missing here may not exist.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
+    ("admission", &["clock", "listen"], &["api", "compile", "decide"]),
     ("cases", &["check", "clock", "issuer", "reuse", "signed_url", "source", "telemetry"], EVERY_PART),
     ("check", &["clock", "keys", "reuse", "telemetry"], &["decide"]),
     ("cli", EVERY_ROOM, EVERY_PART),
@@ -25,8 +26,23 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("status", &["clock", "source"], &["api", "compile"]),
     ("telemetry", &["clock"], &["compile", "decide"]),
 ];
-const EVERY_ROOM: &[&str] =
-    &["cases", "check", "client", "clock", "issuer", "keys", "listen", "ready", "reuse", "settings", "signed_url", "source", "status", "telemetry"];
+const EVERY_ROOM: &[&str] = &[
+    "admission",
+    "cases",
+    "check",
+    "client",
+    "clock",
+    "issuer",
+    "keys",
+    "listen",
+    "ready",
+    "reuse",
+    "settings",
+    "signed_url",
+    "source",
+    "status",
+    "telemetry",
+];
 const EVERY_PART: &[&str] = &["api", "compile", "decide"];
 
 /// The parts of the core, and the other parts each may use.

@@ -1,7 +1,10 @@
 //! No two policies may hold the same place: of those that tie for a host and path, the senior one holds it. Whoever loses a place keeps its
 //! others, else a policy could take from another what it has no claim to itself.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::decide::{HostPattern, Match, PathPattern, PolicyId};
 
@@ -66,12 +69,14 @@ fn matches_of(left: &[(Place, &HostPattern, PathPattern)], ignore_path_case: boo
     by_host.map(to_match).collect()
 }
 
+/// A place that both cover, if there is one: two policies with these matches would be in conflict.
+#[must_use]
+pub fn shared_place(one: &Match, other: &Match) -> Option<String> {
+    let theirs: HashSet<Place> = places_of(other).into_iter().map(|(place, ..)| place).collect();
+    places_of(one).iter().find(|(place, ..)| theirs.contains(place)).map(|(place, ..)| describe(place))
+}
+
 fn describe((host, is_exact, path): &Place) -> String {
-    let host = match host {
-        HostPattern::Exact(host) => host.to_string(),
-        HostPattern::Suffix(suffix) => format!("*.{suffix}"),
-        HostPattern::Any => "*".to_owned(),
-    };
     match (is_exact, &**path) {
         (true, "") => format!("the path `/` of `{host}`"),
         (true, path) => format!("the path `{path}` of `{host}` (in any case)"),

@@ -45,6 +45,7 @@ use ranges::NamedRanges;
 use references::References;
 
 pub use call_automation::{ACS_ISSUER, ACS_OPENID_CONFIGURATION};
+pub use conflicts::shared_place;
 pub use finding_reason::FindingReason;
 pub use ranges::BUILT_IN_RANGES;
 

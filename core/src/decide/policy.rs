@@ -125,6 +125,16 @@ pub enum HostPattern {
     Any,
 }
 
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
 /// A path in `match.paths` or in a sender's `paths`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathPattern {

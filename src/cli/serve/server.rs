@@ -9,7 +9,10 @@ use tokio::{
     task::{self, JoinSet},
 };
 
-use super::follow::{Follow, FollowCluster, Following, Target};
+use super::{
+    admission::Admission,
+    follow::{Follow, FollowCluster, Following, Target},
+};
 use crate::{
     check::{Checker, CheckerParts},
     clock::Clock,
@@ -69,6 +72,7 @@ pub struct RunningServer {
     grpc_addr: ListenAddress,
     http_addr: Option<ListenAddress>,
     metrics_addr: SocketAddr,
+    admission_addr: Option<SocketAddr>,
     readiness: Readiness,
     checker: Arc<Checker>,
     configuration: Arc<Configuration>,
@@ -110,14 +114,15 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber.run(readiness.condition("keys", "the first fetch of keys goes on")));
         tasks.spawn(clock.watch(readiness.condition("clock", "not read yet")));
-        let Bound { grpc_addr, http_addr, metrics_addr } = listeners.addresses();
-        let listening = listeners.serve(&settings, &checker, &telemetry, &readiness)?;
+        let Bound { grpc_addr, http_addr, metrics_addr, admission_addr } = listeners.addresses();
+        let listening = listeners.serve(&settings, &checker, &telemetry, &readiness, &configuration)?;
         let follow = Arc::new(source.follow(target, in_force));
         let shutdown_times = settings.shutdown_times();
         Ok(RunningServer {
             grpc_addr,
             http_addr,
             metrics_addr,
+            admission_addr,
             readiness,
             checker,
             configuration,
@@ -147,6 +152,12 @@ impl RunningServer {
     #[must_use]
     pub const fn metrics_addr(&self) -> SocketAddr {
         self.metrics_addr
+    }
+
+    /// Where the API server's questions about objects are listened for, if they are.
+    #[must_use]
+    pub const fn admission_addr(&self) -> Option<SocketAddr> {
+        self.admission_addr
     }
 
     /// What answers the checks.
@@ -303,6 +314,7 @@ struct Listeners {
     grpc: GrpcListener,
     http: Option<HttpListener>,
     metrics: MetricsListener,
+    admission: Option<Admission>,
 }
 
 /// Where they are really bound.
@@ -310,6 +322,7 @@ struct Bound {
     grpc_addr: ListenAddress,
     http_addr: Option<ListenAddress>,
     metrics_addr: SocketAddr,
+    admission_addr: Option<SocketAddr>,
 }
 
 impl Listeners {
@@ -319,15 +332,28 @@ impl Listeners {
             grpc: GrpcListener::bind(settings.grpc_listener(), expiry)?,
             http: settings.http_listener().map(|http| HttpListener::bind(http, expiry)).transpose()?,
             metrics: MetricsListener::bind(settings.metrics_listen())?,
+            admission: Admission::bind(settings, metrics)?,
         })
     }
 
     fn addresses(&self) -> Bound {
-        Bound { grpc_addr: self.grpc.address(), http_addr: self.http.as_ref().map(HttpListener::address), metrics_addr: self.metrics.address() }
+        Bound {
+            grpc_addr: self.grpc.address(),
+            http_addr: self.http.as_ref().map(HttpListener::address),
+            metrics_addr: self.metrics.address(),
+            admission_addr: self.admission.as_ref().map(Admission::address),
+        }
     }
 
-    fn serve(self, settings: &Settings, checker: &Arc<Checker>, telemetry: &Telemetry, readiness: &Readiness) -> Result<listen::Server, ListenError> {
-        let Bound { grpc_addr, http_addr, metrics_addr } = self.addresses();
+    fn serve(
+        self,
+        settings: &Settings,
+        checker: &Arc<Checker>,
+        telemetry: &Telemetry,
+        readiness: &Readiness,
+        configuration: &Configuration,
+    ) -> Result<listen::Server, ListenError> {
+        let Bound { grpc_addr, http_addr, metrics_addr, admission_addr: _ } = self.addresses();
         let listeners = readiness.condition("listeners", "not served yet");
         let server = listen::Server::start(settings.threads())?;
         server.serve_metrics(self.metrics, telemetry.metrics().registry().clone(), readiness.clone())?;
@@ -335,6 +361,9 @@ impl Listeners {
         if let Some((http, address)) = self.http.zip(http_addr) {
             server.serve_http(http, checker)?;
             tracing::info!(listener = "http", %address, "listening");
+        }
+        if let Some(admission) = self.admission {
+            admission.serve(&server, settings, configuration, telemetry.metrics())?;
         }
         server.serve_grpc(self.grpc, checker, readiness)?;
         tracing::info!(listener = "grpc", address = %grpc_addr, "listening");

@@ -1,6 +1,7 @@
 //! Policies of a real API server, with the program beside it and a real Envoy in front. The program is a ServiceAccount with the rights that
 //! deploy/ gives it, never more.
 
+mod admission;
 mod enforced;
 mod outages;
 mod replica;
