@@ -2,6 +2,7 @@
 
 mod admission;
 mod follow;
+mod offices;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -179,6 +179,12 @@ pub struct AdmissionSettings {
     /// Private key of its certificate (PEM)
     #[arg(long, value_name = "FILE")]
     pub admission_tls_key: Option<PathBuf>,
+    /// Make the certificate instead: for this Service of `--resource-namespace`, kept in the Secret `SERVICE-tls`
+    #[arg(long, value_name = "SERVICE")]
+    pub admission_self_signed: Option<String>,
+    /// ValidatingWebhookConfiguration that is to trust a certificate that is made
+    #[arg(long, value_name = "NAME", default_value = "ringfence")]
+    pub admission_webhook: String,
 }
 
 /// Which address is the client's.

@@ -182,10 +182,22 @@ impl Settings {
             "a certificate and its key go together: give both",
         )?;
         together(
-            admission.admission_listen.is_some() != admission.admission_tls_cert.is_some(),
+            admission.admission_tls_cert.is_some() && admission.admission_self_signed.is_some(),
+            "admission-tls-cert",
+            "admission-self-signed",
+            "the certificate comes from files or is made: give one of the two",
+        )?;
+        together(
+            admission.admission_listen.is_some() != (admission.admission_tls_cert.is_some() || admission.admission_self_signed.is_some()),
             "admission-listen",
             "admission-tls-cert",
-            "the API server asks over TLS only: give an address, a certificate and its key, or none of them",
+            "the API server asks over TLS only: give an address and a certificate (`--admission-self-signed` makes one), or neither",
+        )?;
+        together(
+            admission.admission_self_signed.is_some() && !cluster.kubernetes,
+            "admission-self-signed",
+            "kubernetes",
+            "a certificate that is made is kept in a Secret: give `--kubernetes`, too, or a certificate's files",
         )?;
         together(
             issuers.egress_ca.is_some() && issuers.egress_proxy.is_none(),
@@ -291,13 +303,24 @@ impl Settings {
         self.listen.metrics_listen
     }
 
-    /// Where the admission webhook listens, and its certificate, if it is served.
+    /// Where the admission webhook listens, if it is served, and its certificate's files unless it is made.
     #[must_use]
-    pub fn admission_listener(&self) -> Option<(SocketAddr, TlsSettings)> {
-        let AdmissionSettings { admission_listen, admission_tls_cert, admission_tls_key } = &self.admission;
-        let (certificate, key) = admission_tls_cert.clone().zip(admission_tls_key.clone())?;
-        let tls = TlsSettings { certificate, key, client_ca: None, client_names: Vec::new(), reload_every: CERTIFICATE_RELOAD };
-        Some(((*admission_listen)?, tls))
+    pub fn admission_listener(&self) -> Option<(SocketAddr, Option<TlsSettings>)> {
+        let AdmissionSettings { admission_listen, admission_tls_cert, admission_tls_key, .. } = &self.admission;
+        let files = admission_tls_cert.clone().zip(admission_tls_key.clone()).map(|(certificate, key)| TlsSettings {
+            certificate,
+            key,
+            client_ca: None,
+            client_names: Vec::new(),
+            reload_every: CERTIFICATE_RELOAD,
+        });
+        Some(((*admission_listen)?, files))
+    }
+
+    /// The Service that certificates are made for, and the webhook configuration that is to trust them, if they are made.
+    #[must_use]
+    pub fn admission_certificates(&self) -> Option<(String, String)> {
+        Some((self.admission.admission_self_signed.clone()?, self.admission.admission_webhook.clone()))
     }
 
     fn connections(&self) -> ConnectionSettings {

@@ -1,10 +1,12 @@
-//! The admission webhook's listener.
+//! The admission webhook: its listener, and where its certificate comes from.
 
 use std::{net::SocketAddr, sync::Arc};
 
+use tokio::sync::watch;
+
 use crate::{
     admission::Reviewer,
-    listen::{self, AdmissionCertificate, AdmissionListener, ListenError},
+    listen::{self, AdmissionCertificate, AdmissionListener, GivenCertificate, ListenError},
     settings::Settings,
     source::Configuration,
     telemetry::Metrics,
@@ -14,19 +16,28 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Admission {
     listener: AdmissionListener,
+    /// Where a certificate that is made here is handed over.
+    newest: watch::Sender<Option<GivenCertificate>>,
 }
 
 impl Admission {
     /// Binds it, if it is asked for.
     pub(super) fn bind(settings: &Settings, metrics: &Metrics) -> Result<Option<Self>, ListenError> {
-        let Some((address, tls)) = settings.admission_listener() else { return Ok(None) };
-        let listener = AdmissionListener::bind(address, AdmissionCertificate::Files(tls), metrics.certificate_expiry())?;
-        Ok(Some(Self { listener }))
+        let Some((address, files)) = settings.admission_listener() else { return Ok(None) };
+        let newest = watch::Sender::new(None);
+        let certificate = files.map_or_else(|| AdmissionCertificate::Given(newest.subscribe()), AdmissionCertificate::Files);
+        let listener = AdmissionListener::bind(address, certificate, metrics.certificate_expiry())?;
+        Ok(Some(Self { listener, newest }))
     }
 
     /// Where it is really bound.
     pub(super) const fn address(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// Where a certificate that is made here is to be handed over.
+    pub(super) fn newest(&self) -> watch::Sender<Option<GivenCertificate>> {
+        self.newest.clone()
     }
 
     /// Serves it.

@@ -12,12 +12,13 @@ use tokio::{
 use super::{
     admission::Admission,
     follow::{Follow, FollowCluster, Following, Target},
+    offices::{OfficeParts, Offices},
 };
 use crate::{
     check::{Checker, CheckerParts},
     clock::Clock,
     keys::{FetchRulesError, Fetcher, KeyKeeper, KeyMetrics, Surroundings, SystemNames},
-    listen::{self, GrpcListener, HttpListener, ListenAddress, ListenError, MetricsListener, ShutdownTimes},
+    listen::{self, GivenCertificate, GrpcListener, HttpListener, ListenAddress, ListenError, MetricsListener, ShutdownTimes},
     ready::{Guard, Readiness},
     reuse::{MemoryStore, ReuseStore},
     settings::{Settings, SettingsError},
@@ -26,6 +27,7 @@ use crate::{
         files::{Folder, FolderSource},
         kubernetes::{self, ClientError, KubernetesSource},
     },
+    status::StatusMetrics,
     telemetry::{DecisionLog, Metrics, MetricsError, ReloadResult, Telemetry},
 };
 
@@ -79,6 +81,7 @@ pub struct RunningServer {
     telemetry: Telemetry,
     shutdown_times: ShutdownTimes,
     follow: Arc<Following>,
+    offices: Option<Offices>,
     tasks: JoinSet<()>,
     listening: listen::Server,
 }
@@ -113,9 +116,12 @@ impl Server {
         let in_force = readiness.condition("configuration", "not in force yet");
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber.run(readiness.condition("keys", "the first fetch of keys goes on")));
-        tasks.spawn(clock.watch(readiness.condition("clock", "not read yet")));
+        tasks.spawn(clock.clone().watch(readiness.condition("clock", "not read yet")));
         let Bound { grpc_addr, http_addr, metrics_addr, admission_addr } = listeners.addresses();
+        let newest = listeners.admission.as_ref().map(Admission::newest);
         let listening = listeners.serve(&settings, &checker, &telemetry, &readiness, &configuration)?;
+        let beside = Beside { settings: &settings, clock: &clock, configuration: &configuration, readiness: &readiness, newest };
+        let offices = source.client().map(|client| take_up(client, beside, telemetry.metrics())).transpose()?;
         let follow = Arc::new(source.follow(target, in_force));
         let shutdown_times = settings.shutdown_times();
         Ok(RunningServer {
@@ -129,6 +135,7 @@ impl Server {
             telemetry,
             shutdown_times,
             follow,
+            offices,
             tasks,
             listening,
         })
@@ -193,7 +200,10 @@ impl RunningServer {
 
     /// Leaves in order: says so, goes on serving for a while, lets what is in flight finish.
     pub async fn shutdown(self) {
-        let Self { listening, telemetry, shutdown_times, tasks, follow, .. } = self;
+        let Self { listening, telemetry, shutdown_times, tasks, follow, offices, .. } = self;
+        if let Some(offices) = offices {
+            offices.leave().await;
+        }
         listening.shutdown(shutdown_times).await;
         drop((tasks, follow));
         let _ = task::spawn_blocking(move || telemetry.close()).await;
@@ -207,6 +217,14 @@ enum Source {
 }
 
 impl Source {
+    /// What speaks to the API server, if there is one.
+    fn client(&self) -> Option<kube::Client> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Kubernetes(cluster) => Some(cluster.client()),
+        }
+    }
+
     /// Follows it from now on; `in_force` holds once its policies are.
     fn follow(self, target: Target, in_force: Guard) -> Following {
         match self {
@@ -217,6 +235,30 @@ impl Source {
             Self::Kubernetes(cluster) => Following::Kubernetes(FollowCluster::new(cluster, target, in_force)),
         }
     }
+}
+
+/// What the offices of a replica need beside the API server.
+struct Beside<'s> {
+    settings: &'s Settings,
+    clock: &'s Clock,
+    configuration: &'s Arc<Configuration>,
+    readiness: &'s Readiness,
+    newest: Option<watch::Sender<Option<GivenCertificate>>>,
+}
+
+/// Takes up what one of several replicas on a cluster does.
+fn take_up(client: kube::Client, beside: Beside<'_>, metrics: &Metrics) -> Result<Offices, StartError> {
+    let Beside { settings, clock, configuration, readiness, newest } = beside;
+    Ok(Offices::take_up(OfficeParts {
+        client,
+        namespaces: settings.cluster.watch_namespace.clone(),
+        namespace: settings.policies.rules.resource_namespace.clone(),
+        clock: clock.clone(),
+        metrics: StatusMetrics::new(metrics.registry())?,
+        configuration: Arc::clone(configuration),
+        readiness: readiness.clone(),
+        certificates: settings.admission_certificates().zip(newest).map(|((service, webhook), newest)| (service, webhook, newest)),
+    }))
 }
 
 /// Reads the folder for the first time, or finds the way to the API server, which may not answer yet.

@@ -63,6 +63,12 @@ impl KubernetesSource {
         Self { client, namespaces, resource_namespace: resource_namespace.into() }
     }
 
+    /// What speaks to the API server: for whoever has something else to say to it.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
     /// Calls `on_change` with everything there is, on the blocking pool: first when every kind and all that is named was listed or refused, then
     /// after each change. `configuration` holds from the first time on, whatever becomes of the API server later. Goes on until it is dropped.
     pub async fn follow(self, configuration: Guard, on_change: impl FnMut(Cluster) + Send + 'static) {

@@ -5,6 +5,7 @@ mod admission;
 mod enforced;
 mod outages;
 mod replica;
+mod replicas;
 mod rights;
 mod same_as_folder;
 mod status;
