@@ -86,7 +86,7 @@ fn what_the_compiler_finds_shows_with_its_field_and_what_to_do() {
             &off,
             &[
                 "Accepted=True",
-                "ResolvedRefs=False/SecretNotFound spec.senders[0].apiKey.secretRefs[0]: there is no Secret `contoso/callback-key`; spec.senders[0].apiKey.secretRefs[1]: ",
+                "ResolvedRefs=False/SecretNotFound spec.senders[0].apiKey.secretRefs[0]: there is no Secret `contoso/callback-key` of type ringfence.dev/callback-key; spec.senders[0].apiKey.secretRefs[1]: ",
             ],
         ),
         (
