@@ -154,14 +154,17 @@ impl Reviewer {
         let parts = live.parts();
         let namespace = &policy.id.namespace;
         let mut said = Vec::new();
+        let mut matches = policy.matches.clone();
         if let Some(grants) = &parts.grants {
-            let is_refused = |host: &&_| !grants.permits_pattern(host, namespace);
-            said.extend(policy.matches.hosts.iter().filter(is_refused).map(|host| {
+            let (granted, refused): (Vec<_>, Vec<_>) = matches.hosts.iter().cloned().partition(|host| grants.permits_pattern(host, namespace));
+            // Whoever may not speak for a host learns nothing of those who may.
+            matches.hosts = granted.into();
+            said.extend(refused.iter().map(|host| {
                 cut(format!("spec.match.hosts: no HostGrant lets namespace `{namespace}` speak for `{host}`; the policy counts there once one does"))
             }));
         }
         let is_other = |other: &&Arc<Policy>| (&other.id.namespace, &other.id.name) != (namespace, &policy.id.name);
-        let rival = parts.holders.iter().filter(is_other).find_map(|other| Some((other, compile::shared_place(&policy.matches, &other.matches)?)));
+        let rival = parts.holders.iter().filter(is_other).find_map(|other| Some((other, compile::shared_place(&matches, &other.matches)?)));
         if let Some((other, place)) = rival {
             said.push(cut(format!("spec.match: `{}` already has {place}; the older one keeps it", other.id)));
         }

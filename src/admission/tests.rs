@@ -131,6 +131,12 @@ fn what_is_in_force_already_is_warned_of() {
     );
     let grant = json!({"apiVersion": "ringfence.dev/v1alpha1", "kind": "HostGrant", "metadata": {"name": "g"},
         "spec": {"hosts": ["*.contoso.com"], "namespaces": ["contoso"]}});
+    let rival = live(policy("winner", &json!({"sources": {"sets": ["acs-callbacks"], "onMismatch": "Deny"}})));
+    let mut stranger = good();
+    stranger["metadata"]["namespace"] = json!("fabrikam");
+    let answer = ask(&reviewer(&[live(grant.clone()), rival], &granted), &review("CREATE", &stranger, None));
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("no HostGrant lets namespace `fabrikam`") && !warnings.contains("winner"), "a stranger learns no names: {answer}");
     let reviewer = reviewer(&[live(grant), live(policy("winner", &json!({"sources": {"sets": ["acs-callbacks"], "onMismatch": "Deny"}})))], &granted);
     let answer = ask(&reviewer, &review("CREATE", &good(), None));
     let warnings = answer["warnings"].as_array().unwrap();

@@ -152,7 +152,7 @@ impl AdmissionListener {
             Certificate::Files(tls) => drop(tokio::spawn(Arc::clone(tls).keep_fresh("admission", phases.clone()))),
             Certificate::Given(given, newest) => drop(tokio::spawn(Arc::clone(given).take(newest.clone(), phases.clone()))),
         }
-        let desk = Arc::new(Desk { review, certificate, reviews, room: Semaphore::new(AT_A_TIME), phases: phases.clone() });
+        let desk = Arc::new(Desk { review, certificate, reviews, room: Arc::new(Semaphore::new(AT_A_TIME)), phases: phases.clone() });
         tokio::spawn(accept(listener, desk, phases));
         Ok(())
     }
@@ -198,7 +198,7 @@ struct Desk<R> {
     review: Arc<R>,
     certificate: Certificate,
     reviews: IntCounterVec,
-    room: Semaphore,
+    room: Arc<Semaphore>,
     phases: watch::Receiver<Phase>,
 }
 
@@ -269,7 +269,7 @@ impl<R: Review> Desk<R> {
 
     /// The `result` label and the answer.
     async fn judge(&self, body: Incoming) -> (&'static str, Response<Full<Bytes>>) {
-        let Ok(_place) = self.room.acquire().await else { return ("failed", text(StatusCode::SERVICE_UNAVAILABLE, "closed\n")) };
+        let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return ("failed", text(StatusCode::SERVICE_UNAVAILABLE, "closed\n")) };
         let body = match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -278,8 +278,12 @@ impl<R: Review> Desk<R> {
             Err(_) => return ("unreadable", text(StatusCode::BAD_REQUEST, "the body did not come whole\n")),
         };
         let review = Arc::clone(&self.review);
-        // A fault in it ends the task alone.
-        match spawn_blocking(move || review.review(&body)).await {
+        // A fault in it ends the task alone. One that nobody waits for any more still has its place.
+        let reviewed = spawn_blocking(move || {
+            let _place = place;
+            review.review(&body)
+        });
+        match reviewed.await {
             Ok(Ok((answer, is_allowed))) => {
                 let mut response = Response::new(Full::from(answer));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -172,7 +172,11 @@ type Said = (ConditionType, Holds, &'static str, String);
 fn accepted(report: &Report) -> Said {
     match found(report, ConditionType::Accepted) {
         Some((reason, message)) => (ConditionType::Accepted, Holds::False, reason, message),
-        None => (ConditionType::Accepted, Holds::True, PlainReason::Accepted.name(), "nothing in it was refused".to_owned()),
+        None => {
+            let ranges = report.ranges.map(|ranges| format!("; it has {ranges} {}", if ranges == 1 { "range" } else { "ranges" }));
+            let message = format!("nothing in it was refused{}", ranges.unwrap_or_default());
+            (ConditionType::Accepted, Holds::True, PlainReason::Accepted.name(), message)
+        }
     }
 }
 

@@ -90,7 +90,7 @@ mod tests {
             message: message.to_owned(),
             location: None,
         };
-        Report { object, uid: "u1".into(), generation, findings: message.map(finding).into_iter().collect(), authentication: None }
+        Report { object, uid: "u1".into(), generation, findings: message.map(finding).into_iter().collect(), authentication: None, ranges: None }
     }
 
     fn live(uid: &str, generation: i64, status: &Value) -> Live {

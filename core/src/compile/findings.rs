@@ -187,7 +187,7 @@ impl<'o> Findings<'o> {
             self.list.push(Finding { severity, reason, field, message, location: None });
         }
         let Self { object, list: findings, authentication, .. } = self;
-        Report { object: object.key.clone(), uid: object.uid.clone(), generation: object.generation, findings, authentication }
+        Report { object: object.key.clone(), uid: object.uid.clone(), generation: object.generation, findings, authentication, ranges: None }
     }
 }
 

@@ -117,6 +117,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Of a policy with senders: whether they ask for a token. `None` for everything else.
     pub authentication: Option<Authentication>,
+    /// Of a set of source ranges that can be used: how many it has, overlapping ones counted once.
+    pub ranges: Option<usize>,
 }
 
 /// Whether whoever satisfies a policy has shown a token.
@@ -169,7 +171,7 @@ pub fn compile_with(objects: &[Object], withheld: &Withheld, options: &Options) 
     for object in of_kind(&objects, Kind::SourceRangeSet) {
         let mut findings = Findings::new(object);
         ranges.add(object, &references, &options.resource_namespace, &mut findings);
-        reports.push(findings.into_report());
+        reports.push(Report { ranges: ranges.count(&object.key.name), ..findings.into_report() });
     }
     let source_ranges = ranges.sizes();
     let mut grants = Grants::default();

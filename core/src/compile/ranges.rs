@@ -65,6 +65,11 @@ impl NamedRanges {
         self.0.insert(name.into(), set);
     }
 
+    /// How many ranges the set of this name has, if it can be used.
+    pub(super) fn count(&self, name: &str) -> Option<usize> {
+        self.0.get(name)?.as_ref().map(|set| set.len())
+    }
+
     /// How many ranges each set has; 0 for one that cannot be used.
     pub(super) fn sizes(&self) -> BTreeMap<Box<str>, usize> {
         self.0.iter().map(|(name, set)| (name.clone(), set.as_ref().map_or(0, |set| set.len()))).collect()

@@ -14,7 +14,7 @@ fn at(second: i64) -> Timestamp {
 
 fn report(findings: Vec<Finding>) -> Report {
     let object = ObjectKey { kind: "CallbackPolicy".into(), namespace: "contoso".into(), name: "contact-center".into() };
-    Report { object, uid: "u".into(), generation: 3, findings, authentication: Some(Authentication::Token) }
+    Report { object, uid: "u".into(), generation: 3, findings, authentication: Some(Authentication::Token), ranges: None }
 }
 
 fn finding(reason: FindingReason, field: &str, message: &str) -> Finding {
@@ -150,6 +150,12 @@ fn kinds_have_the_conditions_that_mean_something_for_them() {
             "SourceRangeSet/b Accepted=True/Accepted ResolvedRefs=False/ConfigMapNotFound",
         ]
     );
+}
+
+#[test]
+fn a_set_says_how_many_ranges_it_has() {
+    let set = "apiVersion: ringfence.dev/v1alpha1\nkind: SourceRangeSet\nmetadata: {name: b}\nspec: {cidrs: [198.51.100.0/24, 203.0.113.0/24]}\n";
+    assert_eq!(of(set, &Options::default())[0], "Accepted=True/Accepted nothing in it was refused; it has 2 ranges");
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn policies_are_shown_by_state() {
     let finding =
         Finding { severity: Severity::Error, reason: FindingReason::HostNotGranted, field: String::new(), message: String::new(), location: None };
     let key = ObjectKey { kind: "CallbackPolicy".into(), namespace: "x".into(), name: "y".into() };
-    let report = Report { object: key, uid: "".into(), generation: 0, findings: vec![finding], authentication: None };
+    let report = Report { object: key, uid: "".into(), generation: 0, findings: vec![finding], authentication: None, ranges: None };
     metrics.configured(&PolicySet::new(parts), &[report]);
     assert_eq!(
         lines(&metrics, "ringfence_policies"),

@@ -73,6 +73,12 @@ impl Replica {
         self.configuration.take(&objects);
     }
 
+    /// Puts this policy in force, and nothing else.
+    pub fn take_one(&self, policy: &Value) {
+        let policy: DynamicObject = serde_json::from_value(policy.clone()).unwrap();
+        self.configuration.take(&[read(Kind::CallbackPolicy, &policy)]);
+    }
+
     /// Whether it is the holder.
     pub fn holds(&self) -> bool {
         *self.leadership.held().borrow()

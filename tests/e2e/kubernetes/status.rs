@@ -227,6 +227,17 @@ async fn only_changes_are_written_and_newer_knowledge_stays() {
     replica.sync().await;
     kubernetes.condition("p6", "Accepted").await;
 
+    // A right that is taken away is said and counted, and what was missed is written once it is back.
+    kubernetes.kubectl(&["delete", "clusterrolebinding", "ringfence-status"], "").await.unwrap();
+    kubernetes.apply(&policy("p8", "      source: {}\n")).await;
+    let p8 = kubernetes.policy("p8").await;
+    replica.take_one(&p8);
+    wait_for("a refusal", async || replica.metric("ringfence_status_writes_total{result=\"refused\"}").filter(|refused| *refused > 0.0)).await;
+    kubernetes.apply(RIGHTS).await;
+    let said = kubernetes.condition("p8", "Accepted").await;
+    assert!(said.starts_with("False/Invalid"), "{said}");
+    replica.sync().await;
+
     // A condition of somebody else's is left alone, and the time of a transition stays while the status does.
     let before = kubernetes.policy("p7").await["status"]["conditions"][0]["lastTransitionTime"].clone();
     let theirs = "apiVersion: ringfence.dev/v1alpha1\nkind: CallbackPolicy\nmetadata: {name: p7, namespace: contoso}\nstatus:\n  conditions:\n    \
