@@ -42,7 +42,7 @@ const CALL: Duration = Duration::from_secs(10);
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
 /// How long a round that did not succeed waits for the next one: at first, and at most.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 /// How often everything is read again, in case somebody else wrote.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
@@ -100,11 +100,10 @@ impl Writer {
     /// Writes what is published, whenever this replica is the holder, until either ends.
     pub async fn run(self: Arc<Self>, mut changes: watch::Receiver<Published>, mut held: watch::Receiver<bool>) {
         loop {
-            self.parts.metrics.leads(false);
             if held.wait_for(|held| *held).await.is_err() {
                 return;
             }
-            self.parts.metrics.leads(true);
+            let _leads = self.parts.metrics.leads();
             let mut lost = held.clone();
             tokio::select! {
                 () = self.write_published(&mut changes) => return,

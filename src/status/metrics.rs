@@ -57,7 +57,19 @@ impl StatusMetrics {
         self.writes.with_label_values(&[result.label()]).inc();
     }
 
-    pub(super) fn leads(&self, leads: bool) {
-        self.leader.set(leads.into());
+    /// Says that this replica writes, until what is returned is dropped.
+    pub(super) fn leads(&self) -> Leads {
+        self.leader.set(1);
+        Leads(self.leader.clone())
+    }
+}
+
+/// Held by the replica that writes, for as long as it does.
+#[derive(Debug)]
+pub(super) struct Leads(IntGauge);
+
+impl Drop for Leads {
+    fn drop(&mut self) {
+        self.0.set(0);
     }
 }

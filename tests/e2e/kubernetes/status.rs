@@ -238,6 +238,20 @@ async fn only_changes_are_written_and_newer_knowledge_stays() {
     assert!(said.starts_with("False/Invalid"), "{said}");
     replica.sync().await;
 
+    // Changed at the same time, though not in its generation: it is read again, and then written.
+    kubernetes.apply(&policy("p9", "      sources: {sets: [office], onMismatch: Deny}\n")).await;
+    replica.sync().await;
+    let said = kubernetes.condition("p9", "ResolvedRefs").await;
+    assert!(said.starts_with("False/SourceRangeSetNotFound"), "{said}");
+    kubernetes.kubectl(&["label", "cbp", "p9", "--namespace", "contoso", "team=voice"], "").await.unwrap();
+    kubernetes.apply("apiVersion: ringfence.dev/v1alpha1\nkind: SourceRangeSet\nmetadata: {name: office}\nspec: {cidrs: [198.51.100.0/24]}\n").await;
+    replica.sync().await;
+    wait_for("the reference to be resolved", async || {
+        kubernetes.condition("p9", "ResolvedRefs").await.starts_with("True/ResolvedRefs").then_some(())
+    })
+    .await;
+    assert_eq!(replica.metric("ringfence_status_writes_total{result=\"conflict\"}"), Some(1.0));
+
     // A condition of somebody else's is left alone, and the time of a transition stays while the status does.
     let before = kubernetes.policy("p7").await["status"]["conditions"][0]["lastTransitionTime"].clone();
     let theirs = "apiVersion: ringfence.dev/v1alpha1\nkind: CallbackPolicy\nmetadata: {name: p7, namespace: contoso}\nstatus:\n  conditions:\n    \
