@@ -63,6 +63,15 @@ install_packages() {
   command -v javac >/dev/null || missing+=(default-jdk-headless)
   command -v mcs >/dev/null || missing+=(mono-mcs)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  # The image, and a node that runs it.
+  command -v musl-gcc >/dev/null || missing+=(musl-tools)
+  [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+  command -v buildah >/dev/null || missing+=(buildah)
+  command -v umoci >/dev/null || missing+=(umoci)
+  command -v skopeo >/dev/null || missing+=(skopeo)
+  command -v runc >/dev/null || missing+=(runc)
+  [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
+  command -v conntrack >/dev/null || missing+=(conntrack)
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || { echo "missing: ${missing[*]}; there is no apt-get here, install what provides them" >&2; return 1; }
   if [ "$(id -u)" -ne 0 ]; then
@@ -102,7 +111,11 @@ install_components() {
   local missing=()
   cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
   cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
-  [ ${#missing[@]} -eq 0 ] || rustup component add "${missing[@]}"
+  [ ${#missing[@]} -eq 0 ] || rustup component add "${missing[@]}" || return 1
+  # The image has no C library of its own.
+  local target
+  target=$(uname -m)-unknown-linux-musl
+  [ -e "$(rustc --print target-libdir --target "$target")/self-contained" ] || rustup target add "$target"
 }
 
 install_all() {
