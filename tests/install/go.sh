@@ -1,5 +1,5 @@
-# Sourced by tests/run.sh. What the tests run of Kubernetes, Contour, Envoy Gateway and Istio, each built once from its sources: the versions
-# stand in tests/install/<name>/go.mod, and go.sum holds what their sources must hash to.
+# Sourced by tests/run.sh. What the tests run of Kubernetes (a whole node), Helm, Contour, Envoy Gateway and Istio, each built once from its
+# sources: the versions stand in tests/install/<name>/go.mod, and go.sum holds what their sources must hash to.
 #
 # An interrupted build goes on where it was, as Go keeps what it has compiled.
 
@@ -7,22 +7,28 @@ readonly GO_MINIMUM=1.26.7
 
 # install_go_programs CACHE: builds what is missing below CACHE and says where it is.
 install_go_programs() {
-  local cache=$1
-  local version=-X=k8s.io/component-base/version
-  build_program kubernetes k8s.io/kubernetes "k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl" \
+  local cache=$1 version=-X=k8s.io/component-base/version kubernetes=k8s.io/kubernetes/cmd containerd=github.com/containerd/containerd/v2/cmd
+  build_program kubernetes k8s.io/kubernetes \
+    "$kubernetes/kube-apiserver $kubernetes/kubectl $kubernetes/kubelet $kubernetes/kube-controller-manager $kubernetes/kube-scheduler $kubernetes/kube-proxy" \
     "$version.gitVersion=v1.36.3 $version.gitMajor=1 $version.gitMinor=36" "" &&
+    build_program containerd github.com/containerd/containerd/v2 "$containerd/containerd $containerd/containerd-shim-runc-v2 $containerd/ctr" "" "" \
+      "no_btrfs no_devmapper no_zfs" &&
+    build_program coredns github.com/coredns/coredns . "" "" &&
+    build_program helm helm.sh/helm/v4 helm.sh/helm/v4/cmd/helm "" "" &&
+    build_program kubeconform github.com/yannh/kubeconform github.com/yannh/kubeconform/cmd/kubeconform "" "" &&
     build_program contour github.com/projectcontour/contour github.com/projectcontour/contour/cmd/contour "" examples/contour/01-crds.yaml &&
     build_program istio istio.io/istio istio.io/istio/pilot/cmd/pilot-discovery "" manifests/charts/base/files/crd-all.gen.yaml &&
     build_program envoy-gateway github.com/envoyproxy/gateway github.com/envoyproxy/gateway/cmd/envoy-gateway "" ""
 }
 
-# build_program NAME MODULE PACKAGES LDFLAGS FILE: PACKAGES as CACHE/NAME-VERSION/bin/*, and FILE of the module, if any, as crds.yaml beside bin.
-# Exports RINGFENCE_TEST_<NAME>, the folder.
+# build_program NAME MODULE PACKAGES LDFLAGS FILE [TAGS]: PACKAGES as CACHE/NAME-VERSION-BUILD/bin/*, and FILE of the module, if any, as crds.yaml
+# beside bin. BUILD is short for what is built, and how. Exports RINGFENCE_TEST_<NAME>, the folder.
 build_program() {
-  local name=$1 module=$2 packages=$3 ldflags=$4 file=$5 variable=${1//-/_} version root from=$SECONDS
+  local name=$1 module=$2 packages=$3 ldflags=$4 file=$5 tags=${6-} variable=${1//-/_} version build root from=$SECONDS
   version=$(awk -v module="$module" '{ for (i = 1; i < NF; i++) if ($i == module && $(i + 1) ~ /^v/) { print $(i + 1); exit } }' "tests/install/$name/go.mod")
   [ -n "$version" ] || { echo "tests/install/$name/go.mod does not require $module" >&2; return 1; }
-  root=$cache/$name-$version
+  build=$({ printf '%s\n' "$packages" "$ldflags" "$tags"; cat "tests/install/$name/"*; } | sha256sum | cut -c1-8)
+  root=$cache/$name-$version-$build
   export "RINGFENCE_TEST_${variable^^}=$root"
   [ -e "$root/complete" ] && return 0
   find_go "$cache" || return 1
@@ -31,7 +37,7 @@ build_program() {
   # shellcheck disable=SC2086 # words are what these are
   (
     cd "tests/install/$name" &&
-      CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -mod=readonly -ldflags "-s -w $ldflags" -o "$root/bin/" $packages &&
+      CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -mod=readonly -tags "$tags" -ldflags "-s -w $ldflags" -o "$root/bin/" $packages &&
       if [ -n "$file" ]; then cp -- "$(go list -m -f '{{.Dir}}' "$module")/$file" "$root/crds.yaml"; fi
   ) && touch "$root/complete" || return 1
   echo "built $name in $((SECONDS - from)) s"
