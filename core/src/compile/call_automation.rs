@@ -7,12 +7,15 @@ use crate::{
         AudiencesFrom, CallAutomation, Duration, JwksFrom, Transport,
         bounds::{ALL_AUDIENCES, AUDIENCE_MAPS, TEXT_LENGTH},
     },
-    decide::{Algorithm, AlgorithmSet, Audience, Audiences, ClaimRule, Issuers, KeySetId, KeySource, TokenRule, parse_guid, reuse_scope},
+    decide::{
+        Algorithm, AlgorithmSet, Audience, AudienceSet, Audiences, ClaimRule, Issuers, KeySetId, KeySource, TokenRule, parse_guid, reuse_scope,
+    },
 };
 
 use super::{
     context::Context,
     findings::{Field, Findings, reasons, shown},
+    references::AudienceMap,
     token::{self, Limits, WrittenLimits},
 };
 
@@ -117,7 +120,7 @@ fn compile_all_audiences(
             "there is no audience; every ACS customer's tokens have the same issuer, so name your resource's immutableResourceId in `audiences`";
         findings.invalid(at, message);
     }
-    let mut audiences = Vec::new();
+    let mut shared = Vec::new();
     // Those with a name come first: of equal ones the first counts.
     let (maps, at_maps) = (maps.unwrap_or_default(), at.key("audiencesFrom"));
     if maps.len() > AUDIENCE_MAPS {
@@ -126,16 +129,18 @@ fn compile_all_audiences(
     for (index, map) in maps.iter().take(AUDIENCE_MAPS).enumerate() {
         let (at_map, name) = (at_maps.index(index), &map.config_map_ref.name);
         let at_map = at_map.key("configMapRef");
-        if let Some(values) = context.references.config_map(namespace, name, &at_map, findings) {
-            audiences.extend(read_audience_map(&values, &at_map, findings));
+        if let Some(read) = context.references.audience_map(namespace, name, read_audience_map, &at_map, findings) {
+            read.problems.iter().for_each(|problem| findings.error(&at_map, reasons::INVALID_CONFIG_MAP, problem.clone()));
+            shared.push(read.audiences);
         }
     }
     let (at_inline, more) = (at.key("audiences"), "; `audiencesFrom` takes more");
-    audiences.extend(token::compile_audiences(inline.unwrap_or_default(), (&at_inline, more), judge_audience, context, findings));
+    let own = token::compile_audiences(inline.unwrap_or_default(), (&at_inline, more), judge_audience, context, findings);
+    let audiences = Audiences::with_shared(own, shared);
     if audiences.len() > ALL_AUDIENCES {
         findings.invalid(at, format!("{} audiences; at most {ALL_AUDIENCES} are read", audiences.len()));
     }
-    Audiences::new(audiences)
+    audiences
 }
 
 /// Whether `text` can be an audience; what is wrong or doubtful is in the findings.
@@ -165,10 +170,10 @@ fn is_arm_id(text: &str) -> bool {
 }
 
 /// Reads a `ConfigMap` of GUIDs and the operator's names for them.
-fn read_audience_map(values: &BTreeMap<String, String>, at: &Field<'_>, findings: &mut Findings<'_>) -> Vec<Audience> {
+fn read_audience_map(values: &BTreeMap<String, String>) -> AudienceMap {
     /// Most entries that are complained about.
     const MOST: usize = 8;
-    let mut bad = 0;
+    let mut problems = Vec::new();
     let mut audiences = Vec::with_capacity(values.len());
     for (guid, name) in values {
         let name = name.trim();
@@ -181,13 +186,12 @@ fn read_audience_map(values: &BTreeMap<String, String>, at: &Field<'_>, findings
             audiences.push(Audience { value: guid.as_str().into(), name });
             continue;
         };
-        bad += 1;
-        if bad <= MOST {
-            findings.error(at, reasons::INVALID_CONFIG_MAP, format!("the key `{}` {problem}", shown(guid)));
+        if problems.len() < MOST {
+            problems.push(format!("the key `{}` {problem}", shown(guid)));
         }
     }
     if values.is_empty() {
-        findings.error(at, reasons::INVALID_CONFIG_MAP, "there is nothing in it; each key is an immutableResourceId, its value a name");
+        problems.push("there is nothing in it; each key is an immutableResourceId, its value a name".to_owned());
     }
-    audiences
+    AudienceMap { audiences: Arc::new(AudienceSet::new(audiences)), problems: problems.into() }
 }

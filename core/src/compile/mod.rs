@@ -80,13 +80,17 @@ impl Default for Options {
     }
 }
 
-/// What objects name and could not be read, since nobody permitted it. Empty for a folder.
+/// What objects name and is not read, since nobody permitted it or it is too much. Empty for a folder.
 #[derive(Clone, Debug, Default)]
 pub struct Withheld {
     /// Secrets, by namespace and name.
     pub secrets: BTreeSet<(Box<str>, Box<str>)>,
     /// ConfigMaps, by namespace and name.
     pub config_maps: BTreeSet<(Box<str>, Box<str>)>,
+    /// Secrets that are not asked for, since their namespace names too many.
+    pub left_out_secrets: BTreeSet<(Box<str>, Box<str>)>,
+    /// ConfigMaps likewise.
+    pub left_out_config_maps: BTreeSet<(Box<str>, Box<str>)>,
     /// Who may not read them, as the flag of `kubectl create rolebinding` that names it.
     pub reader: Box<str>,
 }

@@ -110,7 +110,7 @@ fn compile_set(object: &Object, references: &References<'_>, namespace: &str, fi
     if let Some(reference) = config_map_ref {
         let at = Field::SPEC.key("configMapRef");
         if let Some(text) = references.config_value(namespace, &reference.name, &reference.key, &at, findings) {
-            networks.extend(read_lines(&text, &at, findings));
+            networks.extend(read_lines(text, &at, findings));
         }
     }
     networks

@@ -1,6 +1,7 @@
 //! What policies refer to by name: Secrets and `ConfigMap`s, in their own namespace.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -11,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     api::{CALLBACK_KEY_TYPE, ConfigMap, Kind, Object, Secret, SecretKey},
-    decide::{JwksError, KeySet, RejectedKey, read_key_set},
+    decide::{AudienceSet, JwksError, KeySet, RejectedKey, read_key_set},
 };
 
 use super::{
@@ -32,7 +33,7 @@ const SECRET_READER: &str = "ringfence-secret-reader";
 /// A digest of an API key.
 pub(super) type KeyDigest = [u8; 32];
 /// Namespace and name.
-type Name<'o> = (&'o str, &'o str);
+type Name = (Box<str>, Box<str>);
 /// Namespace, name and key.
 type ValueName = (Box<str>, Box<str>, Box<str>);
 
@@ -45,13 +46,40 @@ struct GivenKeys {
     rejected: Arc<[RejectedKey]>,
 }
 
-/// The Secrets and `ConfigMap`s there are.
+/// Audiences of a `ConfigMap`, read once likewise.
+#[derive(Clone, Debug)]
+pub(super) struct AudienceMap {
+    pub(super) audiences: Arc<AudienceSet>,
+    /// What is wrong with it.
+    pub(super) problems: Arc<[String]>,
+}
+
+/// The Secrets and `ConfigMap`s there are. Whoever writes one large one and names it a thousand times costs what it costs once.
 #[derive(Debug)]
 pub(super) struct References<'o> {
     withheld: &'o Withheld,
-    secrets: HashMap<Name<'o>, &'o Object>,
-    config_maps: HashMap<Name<'o>, &'o Object>,
+    secrets: HashMap<Name, Stored<'o, Secret>>,
+    config_maps: HashMap<Name, Stored<'o, ConfigMap>>,
     jwks: HashMap<ValueName, ReadJwks>,
+    audiences: HashMap<Name, AudienceMap>,
+}
+
+/// An object whose values are read when somebody names it.
+#[derive(Debug)]
+struct Stored<'o, T> {
+    object: &'o Object,
+    values: OnceCell<Option<T>>,
+}
+
+impl<'o, T: Deserialize<'o>> Stored<'o, T> {
+    const fn new(object: &'o Object) -> Self {
+        Self { object, values: OnceCell::new() }
+    }
+
+    /// `None` = they are not all text.
+    fn values(&self) -> Option<&T> {
+        self.values.get_or_init(|| T::deserialize(&*self.object.raw).ok()).as_ref()
+    }
 }
 
 /// Why a reference gives nothing.
@@ -72,12 +100,13 @@ enum How {
 impl<'o> References<'o> {
     /// The references to be found among `objects`, of which no two have the same key.
     pub(super) fn new(objects: &[&'o Object], withheld: &'o Withheld) -> Self {
-        let mut references = Self { withheld, secrets: HashMap::new(), config_maps: HashMap::new(), jwks: HashMap::new() };
+        let (secrets, config_maps) = (HashMap::new(), HashMap::new());
+        let mut references = Self { withheld, secrets, config_maps, jwks: HashMap::new(), audiences: HashMap::new() };
         for &object in objects {
-            let name = (&*object.key.namespace, &*object.key.name);
+            let name = (object.key.namespace.clone(), object.key.name.clone());
             match Kind::of(&object.api_version, &object.key.kind) {
-                Some(Kind::Secret) => drop(references.secrets.insert(name, object)),
-                Some(Kind::ConfigMap) => drop(references.config_maps.insert(name, object)),
+                Some(Kind::Secret) => drop(references.secrets.insert(name, Stored::new(object))),
+                Some(Kind::ConfigMap) => drop(references.config_maps.insert(name, Stored::new(object))),
                 Some(Kind::CallbackPolicy | Kind::ClusterCallbackPolicy | Kind::HostGrant | Kind::SourceRangeSet) | None => {}
             }
         }
@@ -117,9 +146,10 @@ impl<'o> References<'o> {
         let missing = |message| Unresolved { how: How::Missing, message };
         let invalid = |message| Unresolved { how: How::Unusable, message };
         let label = || format!("Secret `{namespace}/{}`", shown(name));
-        let object = self.secrets.get(&(namespace, name.as_str())).ok_or_else(|| self.absent(namespace, name, &label()))?;
-        let unreadable = |_| invalid(format!("{}{} cannot be read: its values must be text", label(), place_of(object, &["data"])));
-        let secret = Secret::deserialize(&*object.raw).map_err(unreadable)?;
+        let stored = self.secrets.get(&(namespace.into(), name.as_str().into())).ok_or_else(|| self.absent(namespace, name, &label()))?;
+        let object = stored.object;
+        let unreadable = || invalid(format!("{}{} cannot be read: its values must be text", label(), place_of(object, &["data"])));
+        let secret = stored.values().ok_or_else(unreadable)?;
         if secret.secret_type.as_deref() != Some(CALLBACK_KEY_TYPE) {
             let place = place_of(object, &["type"]);
             return Err(invalid(format!("{}{place} must be of `type: {CALLBACK_KEY_TYPE}`, or its values are not used as keys", label())));
@@ -139,7 +169,12 @@ impl<'o> References<'o> {
 
     /// Why a Secret is not there.
     fn absent(&self, namespace: &str, name: &str, label: &str) -> Unresolved {
-        if !self.withheld.secrets.contains(&(namespace.into(), name.into())) {
+        let named = (namespace.into(), name.into());
+        if self.withheld.left_out_secrets.contains(&named) {
+            let message = format!("{label} is not read: the policies of `{namespace}` name more Secrets than are read one by one; use fewer");
+            return Unresolved { how: How::Missing, message };
+        }
+        if !self.withheld.secrets.contains(&named) {
             return Unresolved { how: How::Missing, message: format!("there is no {label} of type {CALLBACK_KEY_TYPE}") };
         }
         let message = format!(
@@ -151,11 +186,14 @@ impl<'o> References<'o> {
     }
 
     /// The values of a `ConfigMap`; an error is in the findings.
-    pub(super) fn config_map(&self, namespace: &str, name: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<BTreeMap<String, String>> {
+    fn config_map(&self, namespace: &str, name: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<&BTreeMap<String, String>> {
+        static NOTHING: BTreeMap<String, String> = BTreeMap::new();
         let label = format!("ConfigMap `{namespace}/{}`", shown(name));
-        let Some(object) = self.config_maps.get(&(namespace, name)) else {
-            let is_withheld = self.withheld.config_maps.contains(&(namespace.into(), name.into()));
-            let message = if is_withheld {
+        let named = (namespace.into(), name.into());
+        let Some(stored) = self.config_maps.get(&named) else {
+            let message = if self.withheld.left_out_config_maps.contains(&named) {
+                format!("{label} is not read: the policies of `{namespace}` name more ConfigMaps than are; use fewer")
+            } else if self.withheld.config_maps.contains(&named) {
                 format!("{label} may not be read: permit `get`, `list` and `watch` of `configmaps` there")
             } else {
                 format!("there is no {label}")
@@ -163,10 +201,10 @@ impl<'o> References<'o> {
             findings.error(at, reasons::CONFIG_MAP_NOT_FOUND, message);
             return None;
         };
-        match ConfigMap::deserialize(&*object.raw) {
-            Ok(ConfigMap { data }) => Some(data.unwrap_or_default()),
-            Err(_) => {
-                let place = place_of(object, &["data"]);
+        match stored.values() {
+            Some(ConfigMap { data }) => Some(data.as_ref().unwrap_or(&NOTHING)),
+            None => {
+                let place = place_of(stored.object, &["data"]);
                 findings.error(at, reasons::INVALID_CONFIG_MAP, format!("{label}{place} cannot be read: the values of its `data` must be text"));
                 None
             }
@@ -174,14 +212,31 @@ impl<'o> References<'o> {
     }
 
     /// One value of a `ConfigMap`; an error is in the findings.
-    pub(super) fn config_value(&self, namespace: &str, name: &str, key: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<String> {
-        let mut values = self.config_map(namespace, name, at, findings)?;
-        let value = values.remove(key);
+    pub(super) fn config_value(&self, namespace: &str, name: &str, key: &str, at: &Field<'_>, findings: &mut Findings<'_>) -> Option<&str> {
+        let value = self.config_map(namespace, name, at, findings)?.get(key).map(String::as_str);
         if value.is_none() {
             let message = format!("ConfigMap `{namespace}/{}` has no key `{}`", shown(name), shown(key));
             findings.error(at, reasons::CONFIG_MAP_NOT_FOUND, message);
         }
         value
+    }
+
+    /// The audiences of a `ConfigMap` as `read` reads them; that there is none is in the findings.
+    pub(super) fn audience_map(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        read: impl FnOnce(&BTreeMap<String, String>) -> AudienceMap,
+        at: &Field<'_>,
+        findings: &mut Findings<'_>,
+    ) -> Option<AudienceMap> {
+        let cached: Name = (namespace.into(), name.into());
+        if let Some(map) = self.audiences.get(&cached) {
+            return Some(map.clone());
+        }
+        let map = read(self.config_map(namespace, name, at, findings)?);
+        self.audiences.insert(cached, map.clone());
+        Some(map)
     }
 
     /// The keys of a JWKS document in a `ConfigMap`; an error is in the findings. Keys that cannot be used are warned of.

@@ -67,8 +67,9 @@ pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, 
 pub use network::RangeSet;
 pub use path::Path;
 pub use policy::{
-    ApiKeyCarrier, ApiKeyRule, Audience, Audiences, ClaimRule, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode, OnMismatch,
-    PathPattern, Policy, PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid, reuse_scope,
+    ApiKeyCarrier, ApiKeyRule, Audience, AudienceSet, Audiences, ClaimRule, Floor, Forward, HostPattern, Issuers, Match, MethodRule, Mode,
+    OnMismatch, PathPattern, Policy, PolicyId, PolicyKind, ReuseMode, Rules, Sender, SenderChecks, SourceRule, TokenRule, Unmatched, parse_guid,
+    reuse_scope,
 };
 pub use reason::{Class, Reason};
 pub use request::{Body, Header, Headers, Host, RawRequest, Request, Target, Wire};

@@ -357,7 +357,15 @@ pub fn reuse_scope(policy_uid: &str, key_set: &KeySetId) -> [u8; 32] {
 
 /// The audiences that make a token ours. GUIDs are compared as numbers, so without regard to case; everything else byte for byte.
 #[derive(Clone, Debug, Default)]
-pub struct Audiences(Few<(AudienceKey, Audience)>);
+pub struct Audiences {
+    own: AudienceSet,
+    /// Those of `ConfigMap`s, each kept once however many senders name it. They come before the sender's own.
+    shared: Box<[Arc<AudienceSet>]>,
+}
+
+/// Audiences that are kept together.
+#[derive(Clone, Debug, Default)]
+pub struct AudienceSet(Few<(AudienceKey, Audience)>);
 
 /// One audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -375,6 +383,37 @@ enum AudienceKey {
 }
 
 impl Audiences {
+    /// These audiences.
+    pub fn new(audiences: impl IntoIterator<Item = Audience>) -> Self {
+        Self::with_shared(audiences, Vec::new())
+    }
+
+    /// These audiences, and before them those of `shared`; of equal ones the first counts.
+    pub fn with_shared(own: impl IntoIterator<Item = Audience>, shared: Vec<Arc<AudienceSet>>) -> Self {
+        Self { own: AudienceSet::new(own), shared: shared.into() }
+    }
+
+    /// The configured audience that `audience`, from a token, equals.
+    #[must_use]
+    pub fn find(&self, audience: &str) -> Option<&Audience> {
+        let guid = parse_guid(audience);
+        self.shared.iter().find_map(|set| set.find(audience, guid)).or_else(|| self.own.find(audience, guid))
+    }
+
+    /// How many there are, each as often as it is listed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.iter().map(|set| set.len()).sum::<usize>() + self.own.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl AudienceSet {
     /// The set of these audiences; of equal ones the first counts.
     pub fn new(audiences: impl IntoIterator<Item = Audience>) -> Self {
         let key = |value: &Arc<str>| parse_guid(value).map_or_else(|| AudienceKey::Text(Arc::clone(value)), AudienceKey::Guid);
@@ -384,10 +423,13 @@ impl Audiences {
         Self(entries.into())
     }
 
-    /// The configured audience that `audience`, from a token, equals.
-    #[must_use]
-    pub fn find(&self, audience: &str) -> Option<&Audience> {
-        let guid = parse_guid(audience);
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The one that equals `audience`, whose number is `guid` if it is a GUID.
+    fn find(&self, audience: &str, guid: Option<u128>) -> Option<&Audience> {
         let order = |key: &AudienceKey| match (key, guid) {
             (AudienceKey::Guid(known), Some(guid)) => known.cmp(&guid),
             (AudienceKey::Guid(_), None) => std::cmp::Ordering::Less,
@@ -396,18 +438,6 @@ impl Audiences {
         };
         let at = self.0.binary_search_by(|(key, _)| order(key)).ok()?;
         self.0.get(at).map(|(_, audience)| audience)
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -9,6 +9,8 @@ use kube::{
 };
 use ringfence_core::api::{API_VERSION, CALLBACK_KEY_TYPE, GROUP, Kind};
 
+/// Secrets of one page of a list, each of which may have a mebibyte.
+const PAGE: u32 = 16;
 /// How long one watch lasts, in seconds. A right that was taken away is noticed when the next one begins.
 const WATCH_SECONDS: u32 = 50;
 
@@ -40,6 +42,11 @@ impl Feed {
         matches!(self, Self::Ours(..))
     }
 
+    /// Whether it holds what nobody may have named, and so only up to a bound.
+    pub(super) const fn is_bounded(&self) -> bool {
+        matches!(self, Self::Secrets(_))
+    }
+
     fn namespace(&self) -> Option<&str> {
         match self {
             Self::Ours(_, namespace) => namespace.as_deref(),
@@ -59,7 +66,7 @@ impl Feed {
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         match self {
             Self::Ours(..) => config,
-            Self::Secrets(_) => config.fields(&format!("type={CALLBACK_KEY_TYPE}")),
+            Self::Secrets(_) => config.fields(&format!("type={CALLBACK_KEY_TYPE}")).page_size(PAGE),
             Self::Secret(_, name) | Self::ConfigMap(_, name) => config.fields(&format!("metadata.name={name}")),
         }
     }

@@ -36,6 +36,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// How long a change waits for Secrets and ConfigMaps that it is the first to name. Without the wait, a policy that names a new key would be
 /// without any for a moment.
 const FOR_REFERENCES: Duration = Duration::from_secs(5);
+/// The same at the start, counted from when our kinds are known: what one namespace holds back must not keep all the others waiting.
+const FOR_FIRST_REFERENCES: Duration = Duration::from_secs(60);
 /// Things that happened and were not looked at yet. A watch that tells more waits.
 const TOLD: usize = 1_024;
 
@@ -81,7 +83,7 @@ impl KubernetesSource {
         let mut on_change = on_change;
         loop {
             let due = async {
-                match pace.due(&store) {
+                match pace.due(store.is_settled()) {
                     Some(due) => sleep_until(due).await,
                     None => pending().await,
                 }
@@ -91,7 +93,7 @@ impl KubernetesSource {
                 signal = told.recv() => {
                     let Some(signal) = signal else { return };
                     if store.take(signal) {
-                        pace.changed(Instant::now());
+                        pace.changed(Instant::now(), store.is_listed());
                     }
                     if !pace.is_published {
                         configuration.missing(store.lacking());
@@ -119,30 +121,63 @@ impl KubernetesSource {
 struct Pace {
     /// The first and the last change that did not go on yet.
     waiting: Option<(Instant, Instant)>,
+    /// Since when our kinds are known.
+    listed: Option<Instant>,
     is_published: bool,
 }
 
 impl Pace {
-    fn changed(&mut self, now: Instant) {
+    fn changed(&mut self, now: Instant, is_listed: bool) {
+        if is_listed {
+            self.listed.get_or_insert(now);
+        }
         let first = self.waiting.map_or(now, |(first, _)| first);
         self.waiting = Some((first, now));
     }
 
     fn published(&mut self) {
-        *self = Self { waiting: None, is_published: true };
+        *self = Self { waiting: None, is_published: true, ..*self };
     }
 
     /// When to go on with it; `None` = something must happen before.
-    fn due(&self, store: &Store) -> Option<Instant> {
-        let (first, last) = self.waiting?;
-        if !store.is_listed() {
-            return None;
-        }
+    fn due(&self, is_settled: bool) -> Option<Instant> {
+        let ((first, last), listed) = (self.waiting?, self.listed?);
         let gathered = (last + QUIET).min(first + LONGEST);
-        match (store.is_settled(), self.is_published) {
-            (true, _) => Some(gathered),
-            (false, true) => Some(gathered.max(first + FOR_REFERENCES)),
-            (false, false) => None,
-        }
+        Some(match (is_settled, self.is_published) {
+            (true, _) => gathered,
+            (false, true) => gathered.max(first + FOR_REFERENCES),
+            (false, false) => gathered.max(listed + FOR_FIRST_REFERENCES),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nothing_is_in_force_before_our_kinds_are_known() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.changed(now, false);
+        assert_eq!([pace.due(true), pace.due(false)], [None, None]);
+        pace.changed(now + SECOND, true);
+        assert_eq!(pace.due(true), Some(now + LONGEST));
+    }
+
+    #[test]
+    fn what_is_held_back_keeps_the_others_waiting_for_a_while_only() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.changed(now, true);
+        assert_eq!([pace.due(true), pace.due(false)], [Some(now + QUIET), Some(now + FOR_FIRST_REFERENCES)]);
+        // However much happens meanwhile.
+        pace.changed(now + 30 * SECOND, true);
+        assert_eq!(pace.due(false), Some(now + FOR_FIRST_REFERENCES));
+        pace.published();
+        assert_eq!(pace.due(false), None);
+        let later = now + 100 * SECOND;
+        pace.changed(later, true);
+        assert_eq!([pace.due(true), pace.due(false)], [Some(later + QUIET), Some(later + FOR_REFERENCES)]);
     }
 }

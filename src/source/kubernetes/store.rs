@@ -23,6 +23,10 @@ use super::{
     watch::{self, News, Signal, Trouble},
 };
 
+/// Most ConfigMaps of one namespace that are read, and most Secrets that are read one by one: those that come first by name. Each is a watch,
+/// and may have a mebibyte.
+const MOST_NAMED: usize = 64;
+
 /// Everything that is known of the API server's objects.
 pub(super) struct Store {
     client: Client,
@@ -30,7 +34,18 @@ pub(super) struct Store {
     resource_namespace: Box<str>,
     identity: Identity,
     feeds: BTreeMap<Feed, Held>,
+    /// What is named beyond that.
+    left_out: LeftOut,
 }
+
+#[derive(Debug, Default)]
+struct LeftOut {
+    secrets: BTreeSet<Name>,
+    config_maps: BTreeSet<Name>,
+}
+
+/// Namespace and name.
+type Name = (Box<str>, Box<str>);
 
 /// One feed's objects.
 #[derive(Debug)]
@@ -59,7 +74,7 @@ impl Drop for Held {
 impl Store {
     /// A store that watches our kinds, and tells of them by `tell`.
     pub(super) fn new(client: Client, tell: Sender<Signal>, namespaces: &[String], resource_namespace: Box<str>, identity: Identity) -> Self {
-        let mut store = Self { client, tell, resource_namespace, identity, feeds: BTreeMap::new() };
+        let mut store = Self { client, tell, resource_namespace, identity, feeds: BTreeMap::new(), left_out: LeftOut::default() };
         for kind in Kind::ALL.iter().copied().filter(|kind| kind.is_ours()) {
             if kind.is_namespaced() && !namespaces.is_empty() {
                 namespaces.iter().for_each(|namespace| store.begin(Feed::Ours(kind, Some(namespace.as_str().into()))));
@@ -80,7 +95,8 @@ impl Store {
         // It may tell of the past of a feed that is not wanted any more.
         let Some(held) = self.feeds.get_mut(&feed) else { return false };
         let is_changed = held.take(&feed, news, &self.resource_namespace);
-        if is_changed {
+        // What else changes names nothing, and there may be many of them.
+        if is_changed && (feed.is_ours() || matches!(feed, Feed::Secrets(_))) {
             self.follow_references();
         }
         is_changed
@@ -95,8 +111,11 @@ impl Store {
         let namespaces: BTreeSet<&str> = named.secrets.iter().map(|(namespace, _)| &**namespace).collect();
         let mut wanted: BTreeSet<Feed> = namespaces.into_iter().map(|namespace| Feed::Secrets(namespace.into())).collect();
         let one_by_one = named.secrets.iter().filter(|(namespace, _)| self.is_refused(&Feed::Secrets(namespace.clone())));
-        wanted.extend(one_by_one.map(|(namespace, name)| Feed::Secret(namespace.clone(), name.clone())));
-        wanted.extend(named.config_maps.into_iter().map(|(namespace, name)| Feed::ConfigMap(namespace, name)));
+        let (secrets, more_secrets) = first_of_each_namespace(one_by_one.cloned());
+        let (config_maps, more_config_maps) = first_of_each_namespace(named.config_maps.into_iter());
+        self.left_out = LeftOut { secrets: more_secrets, config_maps: more_config_maps };
+        wanted.extend(secrets.into_iter().map(|(namespace, name)| Feed::Secret(namespace, name)));
+        wanted.extend(config_maps.into_iter().map(|(namespace, name)| Feed::ConfigMap(namespace, name)));
         self.feeds.retain(|feed, _| feed.is_ours() || wanted.contains(feed));
         for feed in wanted {
             if !self.feeds.contains_key(&feed) {
@@ -128,6 +147,7 @@ impl Store {
             State::Waiting(Some(Trouble::NoSuchKind)) => {
                 Some(format!("{feed} is not known to the API server: install the definitions (`ringfence crds | kubectl apply --server-side -f -`)"))
             }
+            State::Waiting(Some(trouble @ Trouble::TooMuch)) => Some(format!("{feed} were not read: {trouble}")),
             State::Waiting(Some(Trouble::Unreachable(why))) => Some(format!("{feed} could not be listed: {why}")),
             State::Waiting(None) => Some(format!("{feed} was not listed yet")),
             State::Listed | State::Refused => None,
@@ -148,6 +168,8 @@ impl Store {
         let withheld = Withheld {
             secrets: refused(Kind::Secret).collect(),
             config_maps: refused(Kind::ConfigMap).collect(),
+            left_out_secrets: self.left_out.secrets.clone(),
+            left_out_config_maps: self.left_out.config_maps.clone(),
             reader: self.identity.to_string().into(),
         };
         Cluster { objects, withheld }
@@ -184,11 +206,15 @@ impl Held {
     }
 
     fn is_troubled(&mut self, feed: &Feed, trouble: Trouble) -> bool {
-        let is_refused = matches!(trouble, Trouble::Forbidden | Trouble::NoSuchKind) && !feed.is_ours();
+        let is_refused = matches!(trouble, Trouble::Forbidden | Trouble::NoSuchKind | Trouble::TooMuch) && !feed.is_ours();
         if is_refused {
             // FAIL-CLOSED: a right that was taken away takes the key along.
             self.objects.clear();
-            return std::mem::replace(&mut self.state, State::Refused) != State::Refused;
+            let is_new = std::mem::replace(&mut self.state, State::Refused) != State::Refused;
+            if is_new && trouble == Trouble::TooMuch {
+                tracing::warn!(watch = %feed, %trouble, "not read together; those that policies name are read, one by one");
+            }
+            return is_new;
         }
         tracing::warn!(watch = %feed, %trouble, "not read; what is known stays in force");
         if let State::Waiting(why) = &mut self.state {
@@ -201,4 +227,30 @@ impl Held {
 /// Whether two states of one object are the same to the compiler. Our kinds have a generation, which a status leaves alone.
 fn is_same_for_us(before: &Object, now: &Object) -> bool {
     before.uid == now.uid && now.generation > 0 && before.generation == now.generation
+}
+
+/// The first names of each namespace, which are looked up, and the others.
+fn first_of_each_namespace(names: impl Iterator<Item = Name>) -> (BTreeSet<Name>, BTreeSet<Name>) {
+    let mut counts: BTreeMap<Box<str>, usize> = BTreeMap::new();
+    let sorted: BTreeSet<Name> = names.collect();
+    sorted.into_iter().partition(|(namespace, _)| {
+        let count = counts.entry(namespace.clone()).or_default();
+        *count += 1;
+        *count <= MOST_NAMED
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_namespace_does_not_name_without_end() {
+        let names =
+            |namespace: &str, count: usize| (0..count).map(|number| (Box::from(namespace), format!("n{number:04}").into())).collect::<Vec<Name>>();
+        let all = [names("b", MOST_NAMED + 2), names("a", 1), names("c", MOST_NAMED)].concat();
+        let (first, others) = first_of_each_namespace(all.into_iter());
+        assert_eq!(first.len(), 1 + MOST_NAMED + MOST_NAMED);
+        assert_eq!(others, BTreeSet::from([("b".into(), "n0064".into()), ("b".into(), "n0065".into())]));
+    }
 }

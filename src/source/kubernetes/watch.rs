@@ -2,7 +2,7 @@
 //!
 //! Must not know what is done about them.
 
-use std::{fmt, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use kube::{
@@ -28,6 +28,9 @@ const LIST: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The same where another right serves as well, or none is meant to be given.
 const LONGEST_PAUSE_REFUSED: Duration = Duration::from_secs(30);
+
+/// Most Secrets of a namespace that are kept together, and their bytes: whoever may write there must not fill our memory.
+const MOST_SECRETS: (usize, usize) = (1_024, 8 * 1024 * 1024);
 
 /// What happened to a feed.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) enum Trouble {
     Forbidden,
     /// 404: there is no such kind.
     NoSuchKind,
+    /// It holds more than is kept.
+    TooMuch,
     /// Anything else; it says nothing about the objects.
     Unreachable(String),
 }
@@ -64,6 +69,7 @@ impl fmt::Display for Trouble {
         match self {
             Self::Forbidden => f.write_str("it may not be read"),
             Self::NoSuchKind => f.write_str("the API server does not know this kind"),
+            Self::TooMuch => write!(f, "there are more than {} objects, or more than {} bytes of them", MOST_SECRETS.0, MOST_SECRETS.1),
             Self::Unreachable(why) => write!(f, "the API server cannot be asked: {why}"),
         }
     }
@@ -79,6 +85,7 @@ pub(super) async fn watch(feed: Feed, client: Client, tell: Sender<Signal>) {
 async fn list_and_watch(feed: &Feed, client: &Client, tell: &Sender<Signal>, pauses: &mut DefaultBackoff) -> ControlFlow<()> {
     let mut stream = pin!(watcher::watcher(feed.api(client.clone()), feed.selection()));
     let mut listing = Some(Vec::new());
+    let mut weight = Weight::default();
     loop {
         let next = match listing {
             Some(_) => timeout(LIST, stream.next()).await,
@@ -88,14 +95,19 @@ async fn list_and_watch(feed: &Feed, client: &Client, tell: &Sender<Signal>, pau
         let news = match next {
             Ok(Some(Ok(event))) => {
                 pauses.reset();
-                news_of(event, feed, &mut listing)
+                if feed.is_bounded() {
+                    weight.take(&event);
+                }
+                if weight.exceeds(MOST_SECRETS) { Some(News::Troubled(Trouble::TooMuch)) } else { news_of(event, feed, &mut listing) }
             }
             Ok(Some(Err(error))) => Some(News::Troubled(Trouble::of(&error))),
             Ok(None) => return ControlFlow::Continue(()),
             Err(_) => Some(News::Troubled(Trouble::Unreachable("it did not finish its list in time".to_owned()))),
         };
         let Some(news) = news else { continue };
+        let begins_anew = is_late || matches!(news, News::Troubled(Trouble::TooMuch));
         let pause = match &news {
+            News::Troubled(Trouble::TooMuch) => Some(LONGEST_PAUSE_REFUSED),
             News::Troubled(trouble) => Some(pauses.next().unwrap_or(LONGEST_PAUSE).min(longest_pause(feed, trouble))),
             News::Listed(_) | News::Changed(_) | News::Gone(_) => None,
         };
@@ -105,9 +117,46 @@ async fn list_and_watch(feed: &Feed, client: &Client, tell: &Sender<Signal>, pau
         if let Some(pause) = pause {
             sleep(pause).await;
         }
-        if is_late {
+        if begins_anew {
             return ControlFlow::Continue(());
         }
+    }
+}
+
+/// How much a feed's objects weigh.
+#[derive(Debug, Default)]
+struct Weight {
+    bytes: HashMap<String, usize>,
+    in_all: usize,
+}
+
+impl Weight {
+    fn take(&mut self, event: &Event<DynamicObject>) {
+        match event {
+            Event::Init => *self = Self::default(),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let bytes = bytes_of(&object.data);
+                self.in_all += bytes;
+                self.in_all -= self.bytes.insert(object.name_any(), bytes).unwrap_or_default();
+            }
+            Event::Delete(object) => self.in_all -= self.bytes.remove(&object.name_any()).unwrap_or_default(),
+            Event::InitDone => {}
+        }
+    }
+
+    fn exceeds(&self, (objects, bytes): (usize, usize)) -> bool {
+        self.bytes.len() > objects || self.in_all > bytes
+    }
+}
+
+/// About how much memory a value takes.
+fn bytes_of(value: &Value) -> usize {
+    let own = size_of::<Value>();
+    own + match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes_of).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() + bytes_of(value)).sum(),
     }
 }
 
@@ -192,4 +241,35 @@ fn root_of(error: &dyn std::error::Error) -> String {
         root = source;
     }
     root.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret(name: &str, bytes: usize) -> DynamicObject {
+        serde_json::from_value(json!({"metadata": {"name": name}, "data": {"key": "x".repeat(bytes)}})).unwrap()
+    }
+
+    #[test]
+    fn what_a_namespace_holds_is_weighed() {
+        let (mut weight, bound) = (Weight::default(), (2, 10_000));
+        weight.take(&Event::InitApply(secret("a", 4_000)));
+        weight.take(&Event::InitApply(secret("b", 4_000)));
+        assert!(!weight.exceeds(bound));
+        // The same one once more, and larger.
+        weight.take(&Event::Apply(secret("b", 6_000)));
+        assert!(weight.exceeds(bound));
+        weight.take(&Event::Delete(secret("b", 0)));
+        weight.take(&Event::Apply(secret("c", 10)));
+        assert!(!weight.exceeds(bound));
+        weight.take(&Event::Apply(secret("d", 10)));
+        assert!(weight.exceeds(bound), "three of them");
+        weight.take(&Event::Init);
+        assert!(!weight.exceeds(bound));
+    }
 }

@@ -165,3 +165,23 @@ fn an_error_elsewhere_never_shows_what_is_secret() {
     assert!(!shown.contains("new-key") && !shown.contains("bmV3LWtleS") && !shown.contains("old-key") && !shown.contains("b2xkLWtleS"));
     assert!(!format!("{:?}", load(&[("b.yaml", SECRET)])).contains("new-key"));
 }
+
+/// Else a tenant could fill our memory with one `ConfigMap` and many small policies.
+#[test]
+fn a_map_of_audiences_is_kept_once_however_many_senders_name_it() {
+    let audience = "3d1c0e4e-9d4c-4b4b-8d0a-3a2f8a1f0b22";
+    let inline = "callAutomation: {audiences: [7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11]";
+    let with_map = policy().replace(inline, &format!("{inline}, audiencesFrom: [{{configMapRef: {{name: resources}}}}]"));
+    let another = with_map.replace("name: contact-center", "name: another").replace("contoso.com", "contoso.org");
+    let map = config_map("resources", &format!("  {audience}: second\n  7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11: first\n"));
+    let compiled = compile(&[("a.yaml", &with_map), ("b.yaml", SECRET), ("c.yaml", &map), ("d.yaml", &another)], &Options::default());
+    let found = |audience: &str| {
+        let holders = compiled.policies.parts().holders.iter();
+        let found = holders.map(|policy| checks(policy, "media").token.as_ref().unwrap().audiences.find(audience).unwrap());
+        found.collect::<Vec<_>>()
+    };
+    let (second, first) = (found(audience), found("7F0C2C2E-6D1F-4F0A-9B7E-2F6B8F0D5A11"));
+    assert!(second.len() == 2 && std::ptr::eq(second[0], second[1]), "{:?}", said(&compiled));
+    // Listed twice: the one with a name counts.
+    assert_eq!(first[0].name.as_deref(), Some("first"));
+}

@@ -1,7 +1,9 @@
 //! A tenant can neither capture, nor shadow, nor make undecided what is another's, whatever it writes.
 
-use super::{Cluster, Front, callback, grant};
-use crate::support::{traffic::Traffic, wait_for};
+use std::time::Duration;
+
+use super::{Cluster, Front, callback, grant, secret};
+use crate::support::{traffic::Traffic, wait_for, wait_within};
 
 const OWN: &str = "callbacks.contoso.com";
 const OTHER: &str = "hooks.fabrikam.com";
@@ -62,4 +64,50 @@ async fn the_host_of_another_stays_the_others() {
     // Grants that are taken away take the host along.
     cluster.delete(&["hostgrant", "all", "contoso"]).await;
     front.wait_for_status(403, OWN, "/", Some(&token)).await;
+}
+
+#[tokio::test]
+async fn what_a_tenant_heaps_up_costs_the_others_nothing() {
+    let cluster = Cluster::start().await;
+    let key = "current-callback-key-1";
+    let with_key = "      apiKey: {query: key, secretRefs: [{name: keys, key: current}]}\n";
+    let own = grant("contoso", OWN, "contoso") + &cluster.policy("contoso", "center", OWN, "");
+    let others =
+        grant("fabrikam", OTHER, "fabrikam") + &secret("fabrikam", "keys", &[("current", key)]) + &cluster.policy("fabrikam", "own", OTHER, with_key);
+    cluster.apply(&(own + &others)).await;
+    cluster.consent("fabrikam").await;
+    // More Secrets than are kept together, and more ConfigMaps than are read.
+    let heap = "x".repeat(1_000_000);
+    for number in 0..9 {
+        cluster.apply(&secret("fabrikam", &format!("heap-{number}"), &[("x", &heap)])).await;
+    }
+    let naming = |name: &str, maps: &[String]| {
+        let paths = format!("paths: [{{prefix: /{name}}}]");
+        let maps: Vec<_> = maps.iter().map(|map| format!("{{configMapRef: {{name: {map}}}}}")).collect();
+        let sender = format!("{paths}\n      callAutomation: {{audiencesFrom: [{}], ", maps.join(", "));
+        let policy = cluster.policy("fabrikam", name, OTHER, "").replace("callAutomation: {", &sender);
+        policy.replace(&format!("{{hosts: ['{OTHER}']}}"), &format!("{{hosts: ['{OTHER}'], {paths}}}"))
+    };
+    let maps: Vec<_> = (0..100).map(|number| format!("map-{number:03}")).collect();
+    cluster.apply(&(naming("greedy", &maps) + &naming("late", &maps[99..]))).await;
+
+    let ringfence = cluster.ringfence(&[]).await;
+    ringfence.wait_until_ready().await;
+    let front = Front::before(&ringfence).await;
+    let token = cluster.token();
+    assert_eq!([front.status(OWN, "/", Some(&token)).await, front.status(OWN, "/", None).await], [200, 401]);
+    // Its own key is read by its name.
+    let target = format!("/?key={key}");
+    front.wait_for_status(200, OTHER, &target, Some(&token)).await;
+    assert_eq!([front.status(OTHER, "/greedy", Some(&token)).await, front.status(OTHER, "/late", Some(&token)).await], [503, 503]);
+    let output = ringfence.output();
+    for told in ["those that policies name are read, one by one", "`fabrikam/map-099` is not read: the policies of `fabrikam` name more ConfigMaps"] {
+        assert!(output.contains(told), "{told}: {output}");
+    }
+    assert!(ringfence.metric("process_resident_memory_bytes", &[]).await < 200e6);
+    // A right that is taken away is taken away there, too.
+    cluster.delete(&["rolebinding", "ringfence-secret-reader", "--namespace", "fabrikam"]).await;
+    wait_within(Duration::from_secs(90), "the key to be dropped", async || (front.status(OTHER, &target, Some(&token)).await == 503).then_some(()))
+        .await;
+    assert_eq!(front.status(OWN, "/", Some(&token)).await, 200);
 }
