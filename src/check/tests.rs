@@ -434,7 +434,7 @@ async fn a_full_store_is_counted_and_lets_nothing_by_where_reuse_is_denied() {
     let issuer = Issuer::new();
     let token = issuer.token();
     for (mode, expected) in [(ReuseMode::Observe, None), (ReuseMode::Deny, Some(Reason::Overloaded))] {
-        let full = MemoryStore::new(Limits { total: 0, per_policy: 0 });
+        let full = MemoryStore::new(Limits { total: 0, per_policy: 0, per_namespace: 0 });
         let world = world_with(issuer.policies(mode), ScriptedKeys::new(issuer.ring("k1"), None), 8, full);
         assert_eq!(world.checker.check(&raw(HOST, &token), None).await.denied(), expected);
         assert_eq!(world.metric(r#"ringfence_token_reuse_unremembered_total{policy="contoso/center"}"#), Some(1.0));

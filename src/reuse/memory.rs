@@ -1,4 +1,5 @@
-//! Seen tokens, in this process's memory: sharded maps, bounded as a whole and for each policy, purged a few entries at a time.
+//! Seen tokens, in this process's memory: sharded maps, bounded as a whole, for each policy and for each namespace, purged a few entries at a
+//! time.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,18 +31,20 @@ pub struct Limits {
     pub total: usize,
     /// Entries of one policy.
     pub per_policy: u32,
+    /// Entries of all policies of one namespace: less than all there are, so that no tenant alone can take the room of the others.
+    pub per_namespace: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total: 1_000_000, per_policy: 64 * 1_024 }
+        Self { total: 1_000_000, per_policy: 64 * 1_024, per_namespace: 500_000 }
     }
 }
 
 /// Remembers claims in memory, about 90 bytes each.
 pub struct MemoryStore {
     shards: Box<[Mutex<Shard>]>,
-    quotas: RwLock<HashMap<Box<str>, Arc<Quota>, foldhash::fast::RandomState>>,
+    quotas: RwLock<Quotas>,
     total: AtomicUsize,
     limits: Limits,
     request_ids: RandomState,
@@ -56,10 +59,39 @@ impl fmt::Debug for MemoryStore {
 /// Half of a claim's SHA-256: among a million entries, two are equal by chance once in 2^89 cases.
 type Key = [u8; 16];
 
-/// What one policy has in the store.
+/// What policies have in the store, by their uids, and namespaces by their names.
 #[derive(Debug, Default)]
+struct Quotas {
+    policies: HashMap<Box<str>, Arc<Quota>, foldhash::fast::RandomState>,
+    namespaces: HashMap<Box<str>, Arc<AtomicU32>, foldhash::fast::RandomState>,
+}
+
+/// What one policy has in the store.
+#[derive(Debug)]
 struct Quota {
     used: AtomicU32,
+    /// What all policies of its namespace have.
+    of_namespace: Arc<AtomicU32>,
+}
+
+impl Quota {
+    /// Takes room for one more entry, if there is any.
+    fn reserve(&self, limits: &Limits) -> bool {
+        if self.used.fetch_add(1, Ordering::Relaxed) >= limits.per_policy {
+            self.used.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        if self.of_namespace.fetch_add(1, Ordering::Relaxed) >= limits.per_namespace {
+            self.release();
+            return false;
+        }
+        true
+    }
+
+    fn release(&self) {
+        self.used.fetch_sub(1, Ordering::Relaxed);
+        self.of_namespace.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -133,7 +165,7 @@ impl MemoryStore {
     pub fn commit(&self, claim: &ReuseClaim, now_ms: i64) -> ReuseAnswer {
         let Some(key) = claim.key.first_chunk::<16>().copied() else { return ReuseAnswer::Unknown };
         let request_id = claim.request_id.as_deref().and_then(|id| std::num::NonZeroU64::new(self.request_ids.hash_one(id)));
-        let quota = self.quota(&claim.policy.uid);
+        let quota = self.quota(&claim.policy.uid, &claim.policy.namespace);
         let Some(shard) = self.shards.get(usize::from(claim.key[31]) & (SHARDS - 1)) else { return ReuseAnswer::Unknown };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         self.purge(&mut shard, now_ms);
@@ -155,8 +187,7 @@ impl MemoryStore {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        if quota.used.fetch_add(1, Ordering::Relaxed) >= self.limits.per_policy {
-            quota.used.fetch_sub(1, Ordering::Relaxed);
+        if !quota.reserve(&self.limits) {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
@@ -173,23 +204,27 @@ impl MemoryStore {
                 continue;
             };
             if let Some(entry) = shard.entries.remove(&key) {
-                entry.quota.used.fetch_sub(1, Ordering::Relaxed);
+                entry.quota.release();
                 self.total.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// The quota of the policy with this uid.
-    fn quota(&self, uid: &str) -> Arc<Quota> {
-        if let Some(quota) = self.quotas.read().unwrap_or_else(PoisonError::into_inner).get(uid) {
+    /// The quota of the policy with this uid, in this namespace.
+    fn quota(&self, uid: &str, namespace: &str) -> Arc<Quota> {
+        if let Some(quota) = self.quotas.read().unwrap_or_else(PoisonError::into_inner).policies.get(uid) {
             return Arc::clone(quota);
         }
         let mut quotas = self.quotas.write().unwrap_or_else(PoisonError::into_inner);
-        if quotas.len() >= IDLE_QUOTAS {
+        let Quotas { policies, namespaces } = &mut *quotas;
+        if policies.len() >= IDLE_QUOTAS {
             // A policy that is made anew has a new uid. Nobody else can take hold of a quota while this lock is held.
-            quotas.retain(|_, quota| Arc::strong_count(quota) > 1);
+            policies.retain(|_, quota| Arc::strong_count(quota) > 1);
+            namespaces.retain(|_, used| Arc::strong_count(used) > 1);
         }
-        Arc::clone(quotas.entry(uid.into()).or_default())
+        let of_namespace = namespaces.entry(namespace.into()).or_default();
+        let quota = || Arc::new(Quota { used: AtomicU32::new(0), of_namespace: Arc::clone(of_namespace) });
+        Arc::clone(policies.entry(uid.into()).or_insert_with(quota))
     }
 }
 
@@ -260,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_full_policy_leaves_room_for_the_others_and_forgets_nothing() {
-        let store = MemoryStore::new(Limits { total: 10, per_policy: 3 });
+        let store = MemoryStore::new(Limits { total: 10, per_policy: 3, per_namespace: 10 });
         let (greedy, modest) = (policy("greedy"), policy("modest"));
         for number in 0..3 {
             assert_eq!(store.commit(&claim(&greedy, number, None), NOW), ReuseAnswer::First);
@@ -273,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_whole_is_bounded() {
-        let store = MemoryStore::new(Limits { total: 2, per_policy: 10 });
+        let store = MemoryStore::new(Limits { total: 2, per_policy: 10, per_namespace: 10 });
         for number in 0..2 {
             assert_eq!(store.commit(&claim(&policy(&number.to_string()), number, None), NOW), ReuseAnswer::First);
         }
@@ -281,9 +316,26 @@ mod tests {
         assert_eq!(store.len(), 2);
     }
 
+    /// However many policies it has, made anew or not, and whatever lifetime its own issuer gives its tokens.
+    #[test]
+    fn one_namespace_leaves_the_others_room() {
+        let store = MemoryStore::new(Limits { total: 10, per_policy: 2, per_namespace: 5 });
+        let answers = (0..8).map(|number| store.commit(&claim(&policy(&number.to_string()), number, None), NOW));
+        assert_eq!(answers.filter(|answer| *answer == ReuseAnswer::First).count(), 5);
+        let other = Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "fabrikam", "other", "uid-other"));
+        assert_eq!(store.commit(&claim(&other, 9, None), NOW), ReuseAnswer::First);
+        // What it gives back it may use again.
+        let later = NOW + 10 * MINUTE;
+        let again = (20..1_020).map(|number| {
+            let late = ReuseClaim { expires_ms: later + MINUTE, ..claim(&policy("anew"), number, None) };
+            store.commit(&late, later)
+        });
+        assert_eq!(again.filter(|answer| *answer == ReuseAnswer::First).count(), 2);
+    }
+
     #[test]
     fn expired_entries_make_room_a_few_at_a_time() {
-        let store = MemoryStore::new(Limits { total: 1_000, per_policy: 1_000 });
+        let store = MemoryStore::new(Limits { total: 1_000, per_policy: 1_000, per_namespace: 1_000 });
         let policy = policy("a");
         for number in 0..1_000 {
             assert_eq!(store.commit(&claim(&policy, number, None), NOW), ReuseAnswer::First);
@@ -318,8 +370,9 @@ mod tests {
     fn idle_quotas_do_not_pile_up() {
         let store = MemoryStore::default();
         for number in 0..3_000 {
-            let _ = store.quota(&format!("uid-{number}"));
+            let _ = store.quota(&format!("uid-{number}"), &format!("namespace-{number}"));
         }
-        assert!(store.quotas.read().unwrap().len() <= IDLE_QUOTAS);
+        let quotas = store.quotas.read().unwrap();
+        assert!(quotas.policies.len() <= IDLE_QUOTAS && quotas.namespaces.len() <= IDLE_QUOTAS + 1);
     }
 }
