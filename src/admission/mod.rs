@@ -164,10 +164,9 @@ impl Reviewer {
             }));
         }
         let is_other = |other: &&Arc<Policy>| (&other.id.namespace, &other.id.name) != (namespace, &policy.id.name);
-        let rival = parts.holders.iter().filter(is_other).find_map(|other| Some((other, compile::shared_place(&matches, &other.matches)?)));
-        if let Some((other, place)) = rival {
-            said.push(cut(format!("spec.match: `{}` already has {place}; the older one keeps it", other.id)));
-        }
+        let place = parts.holders.iter().filter(is_other).find_map(|other| compile::shared_place(&matches, &other.matches));
+        // Which one it is, the status says: who asks here may be anybody, in whatever namespace's name.
+        said.extend(place.map(|place| cut(format!("spec.match: another policy already has {place}; the older one keeps it"))));
         said
     }
 }

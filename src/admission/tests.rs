@@ -141,7 +141,7 @@ fn what_is_in_force_already_is_warned_of() {
     let answer = ask(&reviewer, &review("CREATE", &good(), None));
     let warnings = answer["warnings"].as_array().unwrap();
     assert!(answer["allowed"] == true && warnings.len() == 1, "{answer}");
-    assert!(warnings[0].as_str().unwrap().starts_with("spec.match: `contoso/winner` already has what is below `/api`"), "{answer}");
+    assert!(warnings[0].as_str().unwrap().starts_with("spec.match: another policy already has what is below `/api`"), "{answer}");
     let itself = policy("winner", &json!({"sources": {"sets": ["acs-callbacks"], "onMismatch": "Observe"}}));
     let answer = ask(&reviewer, &review("UPDATE", &itself, Some(&good())));
     assert!(answer.get("warnings").is_none(), "nobody is a rival of oneself: {answer}");
