@@ -1,19 +1,21 @@
 //! The table: requests, and what must become of them.
 
+mod events;
+
 use std::time::SystemTime;
 
 use ringfence::{
-    issuer::{Broken, EntraSpec, EntraVersion, Issuer, TokenSpec},
+    issuer::{Broken, Issuer, TokenSpec},
     signed_url,
 };
 use ringfence_core::decide::Reason;
 use serde_json::json;
 
-use super::event_grid::{VALIDATED, false_validations, incoming_call, options, post, validation, with_another_key};
+use self::events::{deliveries, handshakes, partners};
 use crate::support::{
     doors::{Door, Outcome},
     http::Ask,
-    policies::{AUDIENCE, EVENT_AUDIENCE, FLOOR, HOST, KEY, PARTNER, PREVIOUS_KEY, SECOND_AUDIENCE, SIGNING_KEY},
+    policies::{AUDIENCE, FLOOR, HOST, KEY, PREVIOUS_KEY, SECOND_AUDIENCE, SIGNING_KEY},
     websocket::handshake,
 };
 
@@ -207,11 +209,6 @@ const UNDER_FLOOR: &str = "a host under a floor, where all else is Shadow";
 const BAD_KEY: &str = "no API key, a wrong one, or two";
 const OTHER_PLACE: &str = "another address, method, path, host or claim";
 
-/// Deliveries and handshakes of Event Grid.
-const HANDSHAKE_IN_BODY: &str = "a handshake of Event Grid's schema";
-const HANDSHAKE: &str = "a handshake of CloudEvents (`OPTIONS`)";
-const NO_HANDSHAKE: &str = "a handshake that is none, or is not Event Grid's";
-
 fn genuine(issuer: &Issuer, good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
     let with_audience = |audience: &str| {
         let token = issuer.mint(&TokenSpec::callback(audience)).unwrap();
@@ -277,6 +274,13 @@ fn spoofed(good: &dyn Fn(Ask) -> Ask) -> Vec<Case> {
             .class("a `Connection` header that names what decides")
             .upstream_target("/api/callbacks/1")
             .upstream_header("x-acs-audience", &[AUDIENCE]),
+        case(
+            "spoofed identity headers under Shadow",
+            webhook(&format!("/watched?key={KEY}")).header("X-Acs-Audience", "evil").header("x_acs_audience", "evil"),
+            Outcome::Shadowed(Reason::TokenMissing),
+        )
+        .upstream_target("/watched")
+        .upstream_header("x-acs-audience", &[]),
         case(
             "spoofed identity headers under a floor",
             Ask::new("POST", "/").header("Host", FLOOR).header("X-Acs-Audience", "evil").header("x_acs_audience", "evil"),
@@ -407,10 +411,15 @@ fn hosts(token: &dyn Fn() -> String) -> Vec<Case> {
         hosts.iter().fold(ask, |ask, host| ask.header("Host", *host))
     };
     let same = |name: &str, host: &str| allowed(name, at(&[host])).upstream_target("/api/callbacks");
+    // Where everything that is not claimed is let by, these must not look like another host.
+    let without_token = |host: &str| Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", host);
     vec![
         same("a host with a port", "callbacks.contoso.com:8443"),
         same("a host with a trailing dot", "callbacks.contoso.com.").class(OTHER_HOST),
         same("a host in upper case", "CALLBACKS.Contoso.com"),
+        refused("a host with a port, without a token", Reason::TokenMissing, without_token("callbacks.contoso.com:8443")).class(BAD_TOKEN),
+        refused("a host with a trailing dot, without a token", Reason::TokenMissing, without_token("callbacks.contoso.com.")),
+        refused("a host in upper case, without a token", Reason::TokenMissing, without_token("CALLBACKS.Contoso.com")).class(BAD_TOKEN),
         refused("two hosts", Reason::AmbiguousHost, at(&[HOST, "fabrikam.com"])),
         refused("a host with a user", Reason::AmbiguousHost, at(&["x@callbacks.contoso.com"])),
         refused("a host with an empty label", Reason::AmbiguousHost, at(&["callbacks..contoso.com"])),
@@ -472,67 +481,4 @@ fn others(issuer: &Issuer, token: &dyn Fn() -> String) -> Vec<Case> {
         .key_in_header()
         .class(BAD_KEY),
     ]
-}
-
-/// Tokens of any issuer.
-fn partners(issuer: &Issuer) -> Vec<Case> {
-    let (audience, application) = PARTNER;
-    let with = |claims: serde_json::Value| {
-        let spec = TokenSpec { claims: claims.as_object().unwrap().clone(), ..TokenSpec::callback(audience) };
-        let ask = Ask::new("PUT", "/partner/orders").header("Host", HOST).header("X-Acs-Audience", "evil");
-        ask.header("Authorization", bearer(&issuer.mint(&spec).unwrap()))
-    };
-    vec![
-        allowed("a partner's token", with(json!({"azp": application}))).upstream_header("x-acs-audience", &[application]),
-        refused("a token of another partner", Reason::ClaimMismatch, with(json!({"azp": "another-app"}))).class(OTHER_PLACE),
-        refused("a callback's token where a partner's belongs", Reason::AudienceMismatch, {
-            let token = issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap();
-            Ask::new("PUT", "/partner/orders").header("Host", HOST).header("Authorization", bearer(&token))
-        }),
-    ]
-}
-
-/// Events of Event Grid with Entra's tokens.
-fn deliveries(issuer: &Issuer) -> Vec<Case> {
-    let deliver = |version: EntraVersion, broken: Option<Broken>| {
-        let spec = TokenSpec { entra: Some(EntraSpec { version, ..EntraSpec::default() }), broken, ..TokenSpec::event_grid(EVENT_AUDIENCE) };
-        post("answer", "Notification", incoming_call()).header("Authorization", bearer(&issuer.mint(&spec).unwrap()))
-    };
-    let broken = Broken::ALL.iter().filter(|broken| broken.breaks_entra());
-    let broken = broken.map(|broken| refused(format!("a delivery: {broken}"), broken.reason(), deliver(EntraVersion::V2, Some(*broken))));
-    broken
-        .chain([
-            allowed("a delivery with a token of version 1.0", deliver(EntraVersion::V1, None)).upstream_target("/api/events/answer"),
-            allowed("a delivery with a token of version 2.0", deliver(EntraVersion::V2, None)).upstream_target("/api/events/answer"),
-            refused("a delivery without a token", Reason::TokenMissing, post("answer", "Notification", incoming_call())),
-            refused("a handshake that is to be a delivery", Reason::TokenMissing, post("deliver", "SubscriptionValidation", validation())),
-            refused("the same of CloudEvents", Reason::TokenMissing, options("deliver", "eventgrid.azure.net")),
-        ])
-        .collect()
-}
-
-/// Event Grid's two handshakes.
-fn handshakes() -> Vec<Case> {
-    let validate = |sender: &str| post(sender, "SubscriptionValidation", validation());
-    let no_handshakes = ["answer", "pass"].into_iter().flat_map(|sender| {
-        false_validations().map(|(name, body)| {
-            let ask = post(sender, "SubscriptionValidation", body);
-            refused(format!("{name}, {sender}"), Reason::HandshakeInvalid, ask).handshake_in_body().class(NO_HANDSHAKE)
-        })
-    });
-    let handshakes = vec![
-        case("a handshake that is answered", validate("answer"), Outcome::Answered(VALIDATED)).handshake_in_body().class(HANDSHAKE_IN_BODY),
-        allowed("a handshake that passes", validate("pass")).upstream_target("/api/events/pass").handshake_in_body().class(HANDSHAKE_IN_BODY),
-        case("one of CloudEvents that is answered", options("answer", "EventGrid.azure.net"), Outcome::Answered("")).handshake().class(HANDSHAKE),
-        allowed("one of CloudEvents that passes", options("pass", "eventgrid.azure.net"))
-            .upstream_target("/api/events/pass")
-            .handshake()
-            .class(HANDSHAKE),
-        refused("a handshake with another key", Reason::ApiKeyInvalid, with_another_key(validate("answer"))).class(BAD_KEY),
-        refused("one of CloudEvents from elsewhere", Reason::HandshakeInvalid, options("answer", "evil.example")).class(NO_HANDSHAKE),
-        refused("an event that says it is a handshake", Reason::HandshakeInvalid, post("answer", "SubscriptionValidation", incoming_call()))
-            .handshake_in_body()
-            .class(NO_HANDSHAKE),
-    ];
-    handshakes.into_iter().chain(no_handshakes).collect()
 }

@@ -9,8 +9,9 @@ use crate::support::{
 };
 
 use super::{
+    bytes::not_quite_http_through,
     sources::nothing_passes_without_ringfence,
-    table::{check_logs, play_through, unmatched_allow_opens_nothing_that_is_claimed},
+    table::{another_hosts_target_through, check_logs, is_refused_where_unmatched_is_allowed, play_through},
     websockets::{frames_go_both_ways_through, refused_upgrades_end_at},
 };
 
@@ -45,6 +46,7 @@ async fn everything_through(door: &Door) {
     play_through(door, &stand, |_| true).await;
     refused_upgrades_end_at(&stand).await;
     frames_go_both_ways_through(&stand).await;
+    not_quite_http_through(door, &stand).await;
     check_logs(door, &stand);
     // Over gRPC the proxy's own log tells what was decided.
     let told = stand.proxy.output().lines_from(0).iter().any(|line| line.contains("\"policy\":\"contoso/contact-center\""));
@@ -52,10 +54,17 @@ async fn everything_through(door: &Door) {
     nothing_passes_without_ringfence(door, stand).await;
 }
 
+/// Everything let by that could be: what no policy claims, and what the Envoy behind takes for a failure.
 #[tokio::test]
-async fn unmatched_allow_opens_nothing_that_is_claimed_behind_a_control_plane() {
-    for door in WITH_CONTROL_PLANE {
-        unmatched_allow_opens_nothing_that_is_claimed(door).await;
+async fn neither_unmatched_allow_nor_fail_open_lets_anything_by_behind_a_control_plane() {
+    const FAIL_OPEN: (&str, &str) = ("failOpen: false", "failOpen: true");
+    // However busy the machine, no check may come late.
+    let (contour, gateway) = (("{response: 500ms}", "{response: 20s}"), ("timeout: 500ms", "timeout: 20s"));
+    let istio = ("timeout: 0.5s", "timeout: 20s");
+    for (door, patience) in [(&CONTOUR, contour), (&ENVOY_GATEWAY, gateway), (&ISTIO_GRPC, istio), (&ISTIO_HTTP, istio)] {
+        let stand = Stand::start_with(door, &["--unmatched=allow"], &[FAIL_OPEN, patience]).await;
+        play_through(door, &stand, |case| is_refused_where_unmatched_is_allowed(door, case)).await;
+        another_hosts_target_through(door, &stand).await;
     }
 }
 

@@ -24,6 +24,7 @@ mod bytes;
 mod cases;
 mod control_planes;
 mod event_grid;
+mod forwarding;
 mod ingress_nginx;
 mod keys;
 mod metadata;

@@ -95,6 +95,30 @@ mod behind_a_load_balancer {
     }
 }
 
+/// What docs/client-address.md says of Azure Front Door: anybody can have one, and only yours is let in. The lines are those of the page.
+#[tokio::test]
+async fn another_front_door_of_azure_is_not_yours() {
+    const OWN: &str = "11111111-2222-3333-4444-555555555555";
+    let page = include_str!("../../../docs/client-address.md");
+    let line = |start: &str| page.lines().map(str::trim).find(|line| line.starts_with(start)).unwrap();
+    let header = line("- {name: x-azure-fdid").trim_start_matches("- ");
+    let envoy = ("match: {prefix: /}", format!("match: {{prefix: /, headers: [{header}]}}"));
+    let nginx = ("listen 8080;", format!("listen 8080;\n        {}", line("if ($http_x_azure_fdid")));
+    for (door, (from, to)) in [(&ENVOY_GRPC, envoy), (&NGINX, nginx)] {
+        let stand = Stand::start_with(door, &[], &[(from, &to)]).await;
+        let ask = || {
+            let ask = Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST);
+            ask.header("Authorization", format!("Bearer {}", stand.token()))
+        };
+        let others = ["99999999-2222-3333-4444-555555555555", "", format!("{OWN}0").as_str()].map(|id| ask().header("X-Azure-FDID", id));
+        for ask in others.into_iter().chain([ask()]) {
+            assert_eq!(ask.send(stand.proxy.address).await.status, 404, "{}: {ask:?}", door.name);
+        }
+        assert!(stand.application.seen().is_empty() && stand.ringfence.decisions().is_empty(), "{}", door.name);
+        assert_eq!(ask().header("X-Azure-FDID", OWN).send(stand.proxy.address).await.status, 200, "{}", door.name);
+    }
+}
+
 /// Caddy hands on the host that a trusted proxy's client names, and routes by another one: nobody may choose a policy that way.
 #[tokio::test]
 async fn a_forwarded_host_does_not_choose_the_policy_at_caddy() {

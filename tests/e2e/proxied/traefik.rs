@@ -1,7 +1,10 @@
 //! Traefik: a real one where `TRAEFIK` names its program, else the requests that a real Traefik 3.7 was recorded to send. What it makes of tricks
 //! with paths and hosts is left out: it rewrites some of them before it asks.
 
-use std::env;
+use std::{
+    env,
+    io::{self, Write},
+};
 
 use super::{
     cases::{Case, cases},
@@ -18,12 +21,17 @@ use crate::support::{
 #[tokio::test]
 async fn the_table_holds() {
     if env::var_os("TRAEFIK").is_some() {
-        eprintln!("Traefik: the real one that TRAEFIK names");
+        say(b"Traefik: the real one that TRAEFIK names\n");
         play_with(&TRAEFIK, &[], is_recorded).await;
     } else {
-        eprintln!("Traefik: the recorded requests of a real one, as TRAEFIK names no program");
+        say(b"Traefik: the recorded requests of a real one, as TRAEFIK names no program\n");
         replay().await;
     }
+}
+
+/// Says it to whoever runs the tests, who sees nothing that a test prints unless it fails.
+fn say(line: &[u8]) {
+    io::stderr().write_all(line).unwrap();
 }
 
 fn is_recorded(case: &Case) -> bool {

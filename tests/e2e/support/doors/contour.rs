@@ -31,6 +31,7 @@ macro_rules! by_its_envoy {
             ("the path /api/callbacks%00", Outcome::Proxy(400)),
             ("another host", Outcome::Proxy(404)),
             ("a host with a trailing dot", Outcome::Proxy(404)),
+            ("a host with a trailing dot, without a token", Outcome::Proxy(404)),
             ("two hosts", Outcome::Proxy(404)),
             ("a host with a user", Outcome::Proxy(404)),
             ("a host with an empty label", Outcome::Proxy(404)),

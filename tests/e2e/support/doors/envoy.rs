@@ -49,7 +49,7 @@ pub static HTTP: Door = Door {
     sends_bodies: &[],
     pin: &[("path_prefix: /auth/envoy/any", "path_prefix: /auth/envoy/by/contoso/contact-center")],
     relays: Relays { malformed: 400, undecided: 429, down: 503, body: true, answers: false },
-    upstream: Upstream { strips_query_key: true, sorts_query: false, removes_headers: false },
+    upstream: Upstream { strips_query_key: true, sorts_query: false, removes_headers: true },
     shows: Shows { body: false, key_header: false, extended_connect: false },
     exceptions: BY_ENVOY,
     start: |setting| Box::pin(start(example("envoy-http/envoy.yaml", setting.edits), setting, http_endpoint)),

@@ -27,6 +27,7 @@ pub static ENVOY_GATEWAY: Door = Door {
         // It takes no `_` in a name.
         ("a spoofed identity header with underscores", Outcome::Proxy(400)),
         ("a spoofed request with underscores", Outcome::Proxy(400)),
+        ("spoofed identity headers under Shadow", Outcome::Proxy(400)),
         ("spoofed identity headers under a floor", Outcome::Proxy(400)),
         ("identity headers without an identity are removed", Outcome::Proxy(400))
     ],

@@ -33,7 +33,7 @@ pub static HTTP: Door = Door {
     sends_bodies: &[],
     pin: &[("pathPrefix: /auth/envoy/any", "pathPrefix: /auth/envoy/by/contoso/contact-center")],
     relays: Relays { malformed: 400, undecided: 429, down: 503, body: true, answers: false },
-    upstream: Upstream { strips_query_key: false, sorts_query: false, removes_headers: false },
+    upstream: Upstream { strips_query_key: false, sorts_query: false, removes_headers: true },
     shows: Shows { body: false, key_header: false, extended_connect: false },
     exceptions: by_its_envoy![],
     start: |setting| Box::pin(start("istio/mesh-http.yaml", setting)),
