@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
-use ringfence_core::decide::{AllowReason, Decision, PolicyId, PolicySet, Reason, Rules, Verdict, Wire};
+use ringfence_core::decide::{AllowReason, Decision, PolicyId, PolicySet, Reason, Rules, Sender, Verdict, Wire};
 
 use super::{counters, gauges};
 
@@ -210,8 +210,8 @@ impl Series {
         if self.labelled.load().contains_key(&policy.label) { &policy.label } else { OTHER }
     }
 
-    /// Gives labels to the first policies in the order of their names (the same on every replica), and removes the series of those that are
-    /// gone.
+    /// Gives labels to policies, to one of each namespace after the other in the order of their names (the same on every replica), so that no
+    /// namespace can take those of all others; and removes the series of those that are gone.
     pub(super) fn configured(&self, policies: &PolicySet) {
         let labelled = labelled(policies);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -250,11 +250,16 @@ fn labelled(policies: &PolicySet) -> HashMap<Box<str>, HashSet<Box<str>>> {
             Rules::Senders { senders, .. } => senders.as_ref(),
             Rules::Invalid { .. } => &[],
         };
-        (&policy.id.label, senders)
+        (&policy.id, senders)
     });
-    let without = parts.floors.iter().map(|floor| &floor.id).chain(&parts.unreadable).map(|id| (&id.label, &[][..]));
-    let mut all: Vec<_> = with_senders.chain(without).collect();
-    all.sort_unstable_by_key(|(label, _)| *label);
-    let names = all.into_iter().take(MOST_LABELLED);
-    names.map(|(label, senders)| (label.clone(), senders.iter().map(|sender| Box::from(sender.name.as_ref())).collect())).collect()
+    let without = parts.floors.iter().map(|floor| &floor.id).chain(&parts.unreadable).map(|id| (id, &[][..]));
+    let mut all: Vec<(&Arc<PolicyId>, &[Sender])> = with_senders.chain(without).collect();
+    all.sort_by(|(a, _), (b, _)| a.label.cmp(&b.label));
+    all.dedup_by(|(later, _), (earlier, _)| later.label == earlier.label);
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut in_turn: Vec<_> =
+        all.into_iter().map(|(id, senders)| (*counts.entry(&id.namespace).and_modify(|count| *count += 1).or_default(), id, senders)).collect();
+    in_turn.sort_by_key(|(turn, ..)| *turn);
+    let names = in_turn.into_iter().take(MOST_LABELLED);
+    names.map(|(_, id, senders)| (id.label.clone(), senders.iter().map(|sender| Box::from(sender.name.as_ref())).collect())).collect()
 }

@@ -111,6 +111,23 @@ fn labels_are_bounded_and_the_same_on_every_replica() {
 }
 
 #[test]
+fn one_namespace_leaves_the_others_their_labels() {
+    let metrics = Metrics::new().unwrap();
+    let mut policies: Vec<_> = (0..1_200).map(|number| policy(&format!("p{number:04}"), &["callbacks"], Mode::Enforce)).collect();
+    for name in ["late", "later"] {
+        let id = PolicyId::new(PolicyKind::CallbackPolicy, "fabrikam", name, name);
+        policies.push(Arc::new(Policy { id: Arc::new(id), ..Policy::clone(&policies[0]) }));
+    }
+    metrics.configured(&set(policies.clone()), &[]);
+    for policy in &policies {
+        count(&metrics, &denied(policy, Reason::TokenExpired));
+    }
+    let counted = lines(&metrics, "ringfence_checks_total");
+    let has = |policy: &str| counted.iter().any(|line| line.contains(&format!("policy=\"{policy}\"")));
+    assert!(counted.len() == 1_001 && has("fabrikam/late") && has("fabrikam/later") && has("contoso/p0997") && !has("contoso/p0998"));
+}
+
+#[test]
 fn policies_are_shown_by_state() {
     let metrics = Metrics::new().unwrap();
     let mut invalid = Policy::clone(&policy("invalid", &[], Mode::Enforce));
