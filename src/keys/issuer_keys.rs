@@ -71,7 +71,9 @@ impl Discovery {
     /// # Errors
     /// `not_json` or `not_discovery`.
     pub fn read(document: &[u8]) -> Result<Self, FetchFailure> {
-        serde_json::from_slice(document).map_err(|error| match error.classify() {
+        // Looked at first: the library passes over bytes that are no text in members that it skips.
+        let document = std::str::from_utf8(document).map_err(|_| FetchFailure::NotJson)?;
+        serde_json::from_str(document).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => FetchFailure::NotDiscovery,
             serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => FetchFailure::NotJson,
         })

@@ -103,3 +103,10 @@ async fn the_time_limit_is_that_of_both_documents_together() {
     assert!(fetcher.get(&issuer.keys_url(), MAX_JWKS).await.is_ok(), "each alone is in time");
     assert_eq!(fetcher.fetch_keys(by_discovery(&issuer)).await.unwrap_err(), FetchFailure::Timeout);
 }
+
+/// Found by the fuzz target `discovery`: JSON is UTF-8 (RFC 8259 section 8.1), in members that nobody reads as well.
+#[test]
+fn bytes_that_are_no_text_are_no_discovery_document() {
+    let document = b"{\"issuer\":\"a\",\"jwks_uri\":\"b\",\"x\":[\"\xff\"]}";
+    assert_eq!(Discovery::read(document), Err(FetchFailure::NotJson));
+}
