@@ -191,3 +191,91 @@ proptest! {
         prop_assert_ne!(coverage(&one, &path, false), Coverage::Outside);
     }
 }
+
+/// Whether the labels of `pattern` are the last ones of `host`, with others before them or, if it is exact, none.
+fn matches_naively(pattern: &HostPattern, host: &str) -> bool {
+    let labels = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    match pattern {
+        HostPattern::Exact(exact) => labels(exact) == labels(host),
+        HostPattern::Suffix(suffix) => labels(host).len() > labels(suffix).len() && labels(host).ends_with(&labels(suffix)),
+        HostPattern::Any => true,
+    }
+}
+
+fn host_pattern() -> impl Strategy<Value = HostPattern> {
+    prop_oneof![host_name().prop_map(|name| exact(&name)), host_name().prop_map(|name| suffix(&name)), Just(HostPattern::Any)]
+}
+
+proptest! {
+    #[test]
+    fn hosts_match_by_whole_labels(pattern in host_pattern(), host in host_name()) {
+        prop_assert_eq!(pattern.matches(&host), matches_naively(&pattern, &host));
+    }
+
+    /// The most specific grant that covers a host has the only say.
+    #[test]
+    fn grants_agree_with_the_rule_written_without_an_index(
+        granted in proptest::collection::vec((host_pattern(), "[xyz]"), 0..8),
+        host in host_name(),
+        namespace in "[xyz]",
+    ) {
+        let mut grants = Grants::default();
+        granted.iter().for_each(|(pattern, namespace)| grants.add(pattern, namespace));
+        let rank = |pattern: &HostPattern| match pattern {
+            HostPattern::Exact(_) => usize::MAX,
+            HostPattern::Suffix(suffix) => suffix.len(),
+            HostPattern::Any => 0,
+        };
+        let covering = |pattern: &HostPattern| *pattern != HostPattern::Any && matches_naively(pattern, &host);
+        let best = granted.iter().map(|(pattern, _)| pattern).filter(|pattern| covering(pattern)).map(rank).max();
+        let expected = granted.iter().any(|(pattern, named)| covering(pattern) && Some(rank(pattern)) == best && *named == namespace);
+        prop_assert_eq!(grants.permits(&host, &namespace), expected);
+        prop_assert_eq!(grants.permits_pattern(&exact(&host), &namespace), expected);
+        // Whatever is granted for all of a wildcard is granted for a host below it that no narrower grant covers.
+        let below = format!("zz.{host}");
+        if grants.permits_pattern(&suffix(&host), &namespace) {
+            prop_assert!(grants.permits(&below, &namespace));
+        }
+    }
+
+    /// Many paths of one host, of which the exact and the folded search find what walking through all of them finds.
+    #[test]
+    fn many_paths_agree_with_walking_through_them(
+        slots in proptest::collection::btree_set((path(), any::<bool>()), 9..40),
+        asked in path(),
+        in_capitals in any::<bool>(),
+    ) {
+        let holders: Vec<_> = slots.iter().enumerate().map(|(number, (path, is_exact))| {
+            let path = if *is_exact { PathPattern::exact(path) } else { PathPattern::prefix(path) };
+            policy(&number.to_string(), "n", vec![exact("a")], vec![path], false)
+        }).collect();
+        let expected = select_naively(&holders, "a", &asked).unwrap_or_else(|| "nothing".into());
+        let set = PolicySet::new(PolicySetParts { holders, ..PolicySetParts::default() });
+        if in_capitals && asked.len() > 1 {
+            let expected = if expected == "nothing" { "nothing" } else { "case" };
+            // What covers `/` covers every spelling alike.
+            let found = select(&set, "a", &asked.to_ascii_uppercase());
+            prop_assert!(found == expected || slots.contains(&("/".to_owned(), false)), "{} {}", found, expected);
+        } else {
+            prop_assert_eq!(select(&set, "a", &asked), expected);
+        }
+    }
+
+    /// How a sender's own paths cover a request's: as one of them does, or would but for the spelling.
+    #[test]
+    fn coverage_is_that_of_the_best_pattern(patterns in proptest::collection::vec((spelling(), any::<bool>()), 0..4), asked in spelling(), ignore_case in any::<bool>()) {
+        let patterns: Vec<_> = patterns.iter().map(|(path, is_exact)| if *is_exact { PathPattern::exact(path) } else { PathPattern::prefix(path) }).collect();
+        let asked = Path::parse(asked.as_bytes()).unwrap();
+        let same = |one: &str, other: &str| if ignore_case { one.eq_ignore_ascii_case(other) } else { one == other };
+        let covers = |pattern: &PathPattern| match pattern {
+            PathPattern::Exact { path, .. } => same(path, asked.as_str()),
+            PathPattern::Prefix { path, .. } => {
+                let segments = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
+                let (ours, given) = (segments(path), segments(asked.as_str()));
+                ours.len() <= given.len() && ours.iter().zip(&given).all(|(one, other)| same(one, other))
+            }
+        };
+        let is_covered = patterns.is_empty() || patterns.iter().any(covers);
+        prop_assert_eq!(coverage(&patterns, &asked, ignore_case) == Coverage::Covered, is_covered);
+    }
+}

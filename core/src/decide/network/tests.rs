@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use proptest::prelude::*;
 
@@ -54,5 +54,58 @@ proptest! {
             let naive = networks.iter().any(|network| network.contains(&address));
             prop_assert_eq!(set.contains(address), naive, "{} in {:?}", address, networks);
         }
+    }
+}
+
+/// Networks anywhere, of any size, many of them next to or within one another.
+fn any_network() -> impl Strategy<Value = IpNet> {
+    let v4 = (prop_oneof![Just(0_u32), Just(u32::MAX), any::<u32>(), 0_u32..1024], 0_u8..=32);
+    let v6 = (prop_oneof![Just(0_u128), Just(u128::MAX), any::<u128>(), 0_u128..1024], 0_u8..=128);
+    prop_oneof![
+        v4.prop_map(|(bits, prefix)| IpNet::new(Ipv4Addr::from(bits).into(), prefix).unwrap().trunc()),
+        v6.prop_map(|(bits, prefix)| IpNet::new(Ipv6Addr::from(bits).into(), prefix).unwrap().trunc()),
+    ]
+}
+
+proptest! {
+    /// At both ends of each network and one beyond, where a mistake would show.
+    #[test]
+    fn agrees_with_asking_each_network_at_its_ends(networks in proptest::collection::vec(any_network(), 1..6)) {
+        let set = RangeSet::new(&networks);
+        for network in &networks {
+            let ends = match network {
+                IpNet::V4(network) => {
+                    let (first, last) = (network.network().to_bits(), network.broadcast().to_bits());
+                    [first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits)))
+                }
+                IpNet::V6(network) => {
+                    let (first, last) = (network.network().to_bits(), network.broadcast().to_bits());
+                    [first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)))
+                }
+            };
+            for address in ends {
+                prop_assert_eq!(set.contains(address), networks.iter().any(|network| network.contains(&address)), "{} in {:?}", address, networks);
+            }
+        }
+    }
+
+    /// As many ranges as there are after joining any two that overlap or touch until none do.
+    #[test]
+    fn counts_what_is_left_after_joining(networks in proptest::collection::vec(network(), 0..8)) {
+        let mut left: Vec<(bool, u128, u128)> = networks
+            .iter()
+            .map(|network| match network {
+                IpNet::V4(network) => (true, network.network().to_bits().into(), network.broadcast().to_bits().into()),
+                IpNet::V6(network) => (false, network.network().to_bits(), network.broadcast().to_bits()),
+            })
+            .collect();
+        let touch = |a: &(bool, u128, u128), b: &(bool, u128, u128)| a.0 == b.0 && a.1 <= b.2 + 1 && b.1 <= a.2 + 1;
+        while let Some((at, with)) = (0..left.len()).flat_map(|at| (0..at).map(move |with| (at, with))).find(|(at, with)| touch(&left[*at], &left[*with])) {
+            let other = left.remove(at);
+            left[with] = (other.0, left[with].1.min(other.1), left[with].2.max(other.2));
+        }
+        let set = RangeSet::new(&networks);
+        prop_assert_eq!(set.len(), left.len());
+        prop_assert_eq!(set.is_empty(), networks.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::path::fold_path, *};
 
 fn host(authority: &[u8]) -> Option<String> {
     Host::parse(authority).map(|host| host.as_str().to_owned())
@@ -228,6 +228,20 @@ proptest! {
             prop_assert!(text.split('/').all(|segment| segment != "." && segment != ".."));
             let twice = decode_naively(&text);
             prop_assert_eq!(twice, once);
+        }
+    }
+
+    /// What a sound path has in common with its other spellings: folding twice is folding once, and neither the case, nor the encoding of what is
+    /// beyond ASCII, nor a slash at the end changes it.
+    #[test]
+    fn spellings_of_a_path_fold_alike(path in "(/([a-cA-C._~:,+ücÜſK-]|%20|%25|%2B|%C3%BC){1,4}){1,4}") {
+        if let Ok(parsed) = Path::parse(path.as_bytes()) {
+            let folded = parsed.folded().to_owned();
+            prop_assert_eq!(&*fold_path(&folded), folded.as_str());
+            let encoded: String = path.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect() }).collect();
+            for spelling in [path.to_ascii_uppercase(), path.to_ascii_lowercase(), path.to_uppercase(), encoded, format!("{path}/")] {
+                prop_assert_eq!(Path::parse(spelling.as_bytes()).map(|path| path.folded().to_owned()), Ok(folded.clone()), "{}", spelling);
+            }
         }
     }
 
