@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Runs everything that checks Ringfence, from a clean clone on a Debian-like machine with a Rust tool chain.
 #
-#   tests/run.sh           formatting, clippy, cargo-deny, and every test, those with real proxies and control planes included
-#   tests/run.sh --long    the same, with minutes of traffic instead of seconds wherever a test keeps traffic running
+#   tests/run.sh           formatting, clippy, cargo-deny, every test, those with real proxies and control planes included, and the seeds of
+#                          every fuzz target
+#   tests/run.sh --long    the same, with minutes of traffic instead of seconds wherever a test keeps traffic running, and a minute for each
+#                          fuzz target
 #
 # What the tests need is installed once: Debian packages with apt-get (through sudo when not root), the rest below
 # ${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}, by version. It ends with one line: `N passed, N failed`.
@@ -15,14 +17,17 @@ readonly ENVOY=1.40.0
 readonly CACHE=${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 export RINGFENCE_TEST_TRAFFIC_SECONDS=3
+FUZZ_SECONDS=0
 
 case "${1-}" in
   "") ;;
-  --long) export RINGFENCE_TEST_TRAFFIC_SECONDS=120 ;;
-  -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  --long) export RINGFENCE_TEST_TRAFFIC_SECONDS=120 FUZZ_SECONDS=60 ;;
+  -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "tests/run.sh: unknown argument \`$1\`: there is --long and nothing else" >&2; exit 2 ;;
 esac
 
+# shellcheck source=tests/install/cargo.sh
+. tests/install/cargo.sh
 # shellcheck source=tests/install/go.sh
 . tests/install/go.sh
 
@@ -98,15 +103,6 @@ install_envoy() {
   "$RINGFENCE_TEST_ENVOY" --version | grep -F "/$ENVOY/" >/dev/null || { echo "$RINGFENCE_TEST_ENVOY is not Envoy $ENVOY" >&2; return 1; }
 }
 
-install_cargo_deny() {
-  local root=$CACHE/cargo-deny-$CARGO_DENY
-  export PATH=$root/bin:$PATH
-  [ -x "$root/bin/cargo-deny" ] && return 0
-  echo "building cargo-deny $CARGO_DENY (a few minutes, once)"
-  # Unoptimised: it runs for two seconds, so a build in half the time is worth more.
-  CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --version "$CARGO_DENY" --root "$root" --target-dir "$work/cargo-deny" cargo-deny
-}
-
 install_components() {
   local missing=()
   cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
@@ -119,7 +115,7 @@ install_components() {
 }
 
 install_all() {
-  mkdir -p -- "$CACHE" && install_components && install_packages && install_envoy && install_cargo_deny && install_go_programs "$CACHE"
+  mkdir -p -- "$CACHE" && install_components && install_packages && install_envoy && install_cargo_tool cargo-deny "$CARGO_DENY" "$CACHE" && install_go_programs "$CACHE"
 }
 
 deny() {
@@ -147,6 +143,7 @@ if stage "install what the tests need" install_all; then
   stage "bans, licences, sources" deny
   stage "clippy" cargo clippy --workspace --locked --all-targets --features ringfence/real-proxies --quiet -- -D warnings
   stage "tests" run_tests
+  stage "fuzz targets" tests/fuzz.sh "$FUZZ_SECONDS"
 fi
 printf '\n'
 [ ${#failed_stages[@]} -eq 0 ] || printf 'failed: %s\n' "$(IFS=,; echo "${failed_stages[*]}")"

@@ -27,6 +27,8 @@ mod accept;
 mod admission;
 mod client_address;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grpc;
 mod http;
 mod metrics;

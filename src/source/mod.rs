@@ -25,6 +25,8 @@ pub(crate) use self::yaml::read as read_yaml;
 mod document;
 pub mod files;
 mod follow;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod kubernetes;
 mod yaml;
 

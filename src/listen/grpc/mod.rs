@@ -43,6 +43,8 @@ use super::{
 };
 
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod health;
 mod http2;
 mod metadata;

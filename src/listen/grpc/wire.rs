@@ -442,5 +442,8 @@ impl<'a> Fields<'a> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::listen) mod model;
+
 #[cfg(test)]
 mod tests;

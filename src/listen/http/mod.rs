@@ -42,6 +42,8 @@ use super::{
 mod caddy;
 mod envoy;
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+pub(in crate::listen) mod fuzzing;
 mod haproxy;
 mod ingress_nginx;
 mod nginx;
@@ -178,17 +180,7 @@ impl<D: Decide> HttpProtocol<D> {
     }
 
     async fn decide(&self, arrived: Instant, head: &http::request::Parts, url: &CheckUrl<'_>, fragment_seen: bool) -> Response<Full<Bytes>> {
-        let asked = match url.dialect {
-            // FAIL-CLOSED: a_fragment_cannot_hide_the_end_of_an_nginx_url
-            Dialect::Nginx | Dialect::Haproxy if fragment_seen || head.version >= Version::HTTP_2 => Err(Reason::AmbiguousPath),
-            Dialect::Nginx => nginx::from_url(url.rest),
-            Dialect::Haproxy => haproxy::from_url(url.rest),
-            Dialect::IngressNginx => ingress_nginx::from_headers(&head.headers),
-            Dialect::Traefik => traefik::from_headers(&head.headers),
-            Dialect::Caddy => caddy::from_head(head),
-            Dialect::Envoy => Ok(envoy::from_head(head, url.rest)),
-        };
-        let verdict = match asked.and_then(|asked| Ok((asked, self.client_headers(&head.headers, url.dialect)?))) {
+        let verdict = match what_is_asked(head, url, fragment_seen).and_then(|asked| Ok((asked, self.client_headers(&head.headers, url.dialect)?))) {
             Ok((asked, headers)) => self.check(arrived, url, &asked, headers).await,
             Err(reason) => self.decide.refuse(url.dialect.wire(), arrived, reason),
         };
@@ -242,6 +234,23 @@ impl<D: Decide> HttpProtocol<D> {
             self.renderer.render(dialect, &verdict)
         }));
         counted.unwrap_or_else(|_| self.renderer.denial(dialect, Reason::Internal))
+    }
+}
+
+/// What `url` and the proxy's own headers ask about. `fragment_seen`: a request line of the connection held a `#`.
+///
+/// # Errors
+/// What the dialect says.
+fn what_is_asked<'a>(head: &'a http::request::Parts, url: &CheckUrl<'a>, fragment_seen: bool) -> Result<Asked<'a>, Reason> {
+    match url.dialect {
+        // FAIL-CLOSED: a_fragment_cannot_hide_the_end_of_an_nginx_url
+        Dialect::Nginx | Dialect::Haproxy if fragment_seen || head.version >= Version::HTTP_2 => Err(Reason::AmbiguousPath),
+        Dialect::Nginx => nginx::from_url(url.rest),
+        Dialect::Haproxy => haproxy::from_url(url.rest),
+        Dialect::IngressNginx => ingress_nginx::from_headers(&head.headers),
+        Dialect::Traefik => traefik::from_headers(&head.headers),
+        Dialect::Caddy => caddy::from_head(head),
+        Dialect::Envoy => Ok(envoy::from_head(head, url.rest)),
     }
 }
 
