@@ -169,7 +169,14 @@ fn reads_as(spelled: &[u8], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Instant;
+
+    use super::{
+        super::{Body, Headers, RawRequest, Wire},
+        *,
+    };
 
     #[test]
     fn a_key_is_found_once_or_refused() {
@@ -195,6 +202,54 @@ mod tests {
         ];
         for (query, expected) in cases {
             assert_eq!(find_parameter(query.as_bytes(), "key"), *expected, "{query}");
+        }
+    }
+
+    /// What becomes of a key in `x-callback-key` under these keys, and whether it counts as given twice.
+    fn ask(headers: &[(&str, &str)], active: &[&str]) -> (bool, Result<(), Reason>) {
+        let mut own = Headers::new(false);
+        headers.iter().for_each(|(name, value)| own.push(*name, value.as_bytes()));
+        let raw = RawRequest {
+            arrived: Instant::now(),
+            wire: Wire::Grpc,
+            method: b"POST",
+            host: Some(b"a.example"),
+            target: b"/",
+            headers: own,
+            source: None,
+            body: Body::Absent,
+            pin: None,
+            http2: false,
+            id: None,
+        };
+        let request = Request::new(&raw).unwrap();
+        let digests = active.iter().map(|key| digest::digest(&digest::SHA256, key.as_bytes()).as_ref().try_into().unwrap()).collect();
+        let rule = ApiKeyRule { carrier: ApiKeyCarrier::Header("x-callback-key".into()), active: ActiveKeys::Digests(digests), strip: true };
+        assert_eq!(rule.active.count(), active.len());
+        assert_eq!(format!("{:?}", rule.active), format!("Digests({})", active.len()));
+        (is_duplicated(&request, &rule.carrier), check_api_key(&request, &rule, Now::settled(0)))
+    }
+
+    #[test]
+    fn a_key_in_a_header_is_any_active_one_and_there_once() {
+        let (longest, too_long) = ("k".repeat(256), "k".repeat(257));
+        for (headers, is_doubled, result) in [
+            (&[("x-callback-key", "one")][..], false, Ok(())),
+            (&[("x-callback-key", "two")], false, Ok(())),
+            (&[("x-callback-key", &longest)], false, Ok(())),
+            (&[("x-callback-key", &too_long)], false, Err(Reason::ApiKeyInvalid)),
+            (&[("x-callback-key", "three")], false, Err(Reason::ApiKeyInvalid)),
+            (&[("x-callback-key", "")], false, Err(Reason::ApiKeyMissing)),
+            (&[], false, Err(Reason::ApiKeyMissing)),
+            (&[("x-callback-key", "one"), ("x-callback-key", "one")], true, Err(Reason::DuplicateCredential)),
+            (&[("x-callback-key", "one"), ("x_callback-key", "one")], true, Ok(())),
+            (&[("x_callback_key", "one")], true, Err(Reason::ApiKeyMissing)),
+            (&[("x-callback-key", "one"), ("x_callback_keys", "one")], false, Ok(())),
+            (&[("x-callback-key", "one"), ("x-other_name", "one")], false, Ok(())),
+        ] {
+            // The same key twice among the active ones is that key all the same.
+            let active = ["one", "two", &longest, &too_long, "one"];
+            assert_eq!(ask(headers, &active), (is_doubled, result), "{headers:?}");
         }
     }
 }

@@ -155,3 +155,6 @@ impl fmt::Display for Age {
         if seconds < 0 { write!(f, "{past} {} s ago", -seconds) } else { write!(f, "{future} in {seconds} s") }
     }
 }
+
+#[cfg(test)]
+mod tests;

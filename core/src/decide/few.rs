@@ -94,6 +94,14 @@ mod tests {
             let few: Few<usize> = items.iter().copied().collect();
             assert_eq!(*few, items);
             assert_eq!(matches!(few.0, Items::One(_)), count == 1);
+            assert_eq!((&few).into_iter().copied().collect::<Vec<_>>(), items);
+            assert_eq!(format!("{few:?}"), format!("{items:?}"));
+            assert!(few == Few::from(items.clone()) && few != Few::from(vec![7; 5]));
+            let mut changed = few.clone();
+            changed.iter_mut().for_each(|item| *item += 1);
+            assert_eq!(*changed, items.iter().map(|item| item + 1).collect::<Vec<_>>());
         }
+        assert_eq!(*Few::from([1, 2]), [1, 2]);
+        assert_eq!(Few::<usize>::default().len(), 0);
     }
 }

@@ -90,3 +90,6 @@ impl Speakers {
 pub(super) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(host.split_once('.').map(|(_, rest)| rest), |rest| rest.split_once('.').map(|(_, rest)| rest))
 }
+
+#[cfg(test)]
+mod tests;

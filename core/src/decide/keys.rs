@@ -297,3 +297,6 @@ impl KeyRing {
         Self(sets)
     }
 }
+
+#[cfg(test)]
+mod tests;

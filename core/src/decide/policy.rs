@@ -509,3 +509,6 @@ pub enum Unmatched {
     /// Allowed, if no policy claims the host.
     Allow,
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,3 +273,6 @@ pub(super) fn headers_read(checks: &SenderChecks) -> impl Iterator<Item = &str> 
     let of_event_grid = checks.event_grid.as_ref().map_or(&[][..], |_| handshake::HEADERS);
     checks.token.as_ref().map(|_| "authorization").into_iter().chain(key).chain(of_event_grid.iter().copied())
 }
+
+#[cfg(test)]
+mod tests;

@@ -293,3 +293,6 @@ impl PendingAnswer {
         if has_turn { answered } else { Verdict { decision: Decision::Deny(Reason::Overloaded), about: answered.about } }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,60 @@ proptest! {
         prop_assert_eq!(coverage(&patterns, &asked, ignore_case) == Coverage::Covered, is_covered);
     }
 }
+
+#[test]
+fn a_policy_is_found_by_its_id() {
+    let fallback = Arc::new(Policy {
+        id: Arc::new(PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "n", "f")),
+        ..Policy::clone(&policy("n", "", vec![exact("a")], vec![], false))
+    });
+    let (holder, loser) = (policy("holder", "n", vec![exact("a")], vec![], false), policy("loser", "n", vec![exact("a")], vec![], false));
+    let parts = PolicySetParts {
+        holders: vec![Arc::clone(&holder)],
+        pinnable: vec![Arc::clone(&loser)],
+        fallbacks: vec![policy("other", "", vec![], vec![], false), Arc::clone(&fallback)],
+        config_hash: 7,
+        ..PolicySetParts::default()
+    };
+    let set = PolicySet::new(parts);
+    for known in [&holder, &loser, &fallback] {
+        assert!(set.policy(&known.id).is_some_and(|found| Arc::ptr_eq(found, known)), "{}", known.id);
+    }
+    assert!(set.policy(&PolicyId::new(PolicyKind::CallbackPolicy, "n", "nobody", "x")).is_none());
+    assert!(set.pinned("n/loser").is_some() && set.pinned("n").is_none() && set.pinned("loser").is_none());
+    assert_eq!(set.parts().config_hash, 7);
+}
+
+/// A name longer than what lies within the table is found as well, and told apart by its last letter.
+#[test]
+fn hosts_of_any_length_are_found() {
+    for length in [1, 53, 54, 55, 56, 63] {
+        let (name, other) = ("a".repeat(length), format!("{}b", "a".repeat(length - 1)));
+        let set = PolicySet::new(PolicySetParts { holders: vec![policy("p", "n", vec![exact(&name)], vec![], false)], ..PolicySetParts::default() });
+        assert_eq!((select(&set, &name, "/").as_str(), select(&set, &other, "/").as_str()), ("p", "nothing"), "{length}");
+    }
+}
+
+/// Whoever may be meant by what cannot be read.
+#[test]
+fn what_cannot_be_read_claims_what_it_may_be_for() {
+    let unreadable = |namespace: &str| vec![Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, namespace, "broken", "b"))];
+    let mut grants = Grants::default();
+    grants.add(&exact("a"), "x");
+    for (unreadable, grants, host, expected) in [
+        (vec![], None, "a", false),
+        (unreadable("x"), None, "a", true),
+        (unreadable("x"), Some(grants.clone()), "a", true),
+        (unreadable("x"), Some(grants.clone()), "b", false),
+        (unreadable("y"), Some(grants.clone()), "a", false),
+        (unreadable(""), Some(grants.clone()), "b", true),
+        (vec![], Some(grants), "a", false),
+    ] {
+        let label = format!("{unreadable:?} {host}");
+        let is_broken = unreadable.iter().any(|id| &*id.label == "x/broken");
+        let set = PolicySet::new(PolicySetParts { unreadable, grants, ..PolicySetParts::default() });
+        assert_eq!(set.unreadable_claims(host), expected, "{label}");
+        assert_eq!(set.is_unreadable("x/broken"), is_broken, "{label}");
+        assert!(!set.is_shadowed(host));
+    }
+}
