@@ -123,6 +123,12 @@ deny() {
   echo "cargo-deny: advisories are not checked here, their database is a git repository that an offline machine cannot fetch"
 }
 
+# The image that the tests look into and run; deploy/build-image.sh without --quick makes the one to ship.
+build_image() {
+  export RINGFENCE_TEST_IMAGE=$work/image.tar
+  deploy/build-image.sh --quick "$RINGFENCE_TEST_IMAGE"
+}
+
 run_tests() {
   cargo test --workspace --locked --no-fail-fast --features ringfence/real-proxies 2>&1 | tee "$work/tests"
 }
@@ -142,6 +148,7 @@ if stage "install what the tests need" install_all; then
   stage "formatting" cargo fmt --all --check
   stage "bans, licences, sources" deny
   stage "clippy" cargo clippy --workspace --locked --all-targets --features ringfence/real-proxies --quiet -- -D warnings
+  stage "image" build_image
   stage "tests" run_tests
   stage "fuzz targets" tests/fuzz.sh "$FUZZ_SECONDS"
 fi

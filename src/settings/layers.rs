@@ -29,7 +29,8 @@ struct Given {
     place: String,
 }
 
-/// The flags that all places together amount to, for `command`, some or all of whose arguments were parsed into `matches`.
+/// The flags that all places together amount to, for `command`, some or all of whose arguments were parsed into `matches`. A variable of a setting
+/// that `ready` pairs with another one counts only where that other one is given.
 ///
 /// # Errors
 /// A name that is unknown, a value that cannot be read, each with its place.
@@ -37,15 +38,20 @@ pub(super) fn merge(
     command: &Command,
     matches: &ArgMatches,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ready: &[(&str, &str)],
 ) -> Result<Vec<OsString>, SettingsError> {
     let names = names(command);
     let mut given = from_environment(&names, environment)?;
     let on_line = on_command_line(&names, matches);
     let file = on_line.get(FILE).or_else(|| given.get(FILE).map(|given| &given.values)).and_then(|values| values.first()).map(PathBuf::from);
-    if let Some(file) = file {
-        for (name, values) in from_file(&names, &file)? {
-            given.entry(name).or_insert(values);
+    let in_file = file.map(|file| from_file(&names, &file)).transpose()?.unwrap_or_default();
+    for (name, other) in ready {
+        if !on_line.contains_key(*other) && !given.contains_key(*other) && !in_file.contains_key(*other) {
+            given.remove(*name);
         }
+    }
+    for (name, values) in in_file {
+        given.entry(name).or_insert(values);
     }
     for (name, given) in &given {
         check(command, name, given)?;

@@ -41,6 +41,8 @@ use crate::{
 
 /// Where HTTP checks are listened for once a dialect is named.
 const HTTP_LISTEN: &str = "127.0.0.1:9002";
+/// Settings that do nothing without another one. An image sets their variables for whoever runs it, and whoever runs it says whether they matter.
+const READY: &[(&str, &str)] = &[("http-listen", "http-dialects")];
 /// How often certificate files are looked at again.
 const CERTIFICATE_RELOAD: Duration = Duration::from_secs(10);
 
@@ -115,7 +117,7 @@ impl Settings {
     /// # Errors
     /// Names the setting and the place it was given at.
     pub fn read(matches: &ArgMatches, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, SettingsError> {
-        let flags = layers::merge(&command(), matches, environment)?;
+        let flags = layers::merge(&command(), matches, environment, READY)?;
         Self::from_flags(flags)
     }
 

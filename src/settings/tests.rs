@@ -185,6 +185,22 @@ fn settings_that_do_not_work_together_are_both_named() {
 }
 
 #[test]
+fn an_image_may_say_where_http_is_listened_for_before_anybody_asks_for_it() {
+    let image = [("RINGFENCE_HTTP_LISTEN", "0.0.0.0:9002")];
+    assert!(read(&[], &image, None).unwrap().http_listener().is_none());
+    for (line, variables, file) in [
+        (&["--http-dialects=nginx"][..], &image[..], None),
+        (&[], &[image[0], ("RINGFENCE_HTTP_DIALECTS", "nginx")], None),
+        (&[], &image, Some("http-dialects = [\"nginx\"]")),
+    ] {
+        assert_eq!(read(line, variables, file).unwrap().http_listener().unwrap().address.to_string(), "0.0.0.0:9002");
+    }
+    // Whoever writes the address himself means it.
+    assert!(read(&["--http-listen=127.0.0.1:1"], &image, None).unwrap_err().contains("`--http-dialects`"));
+    assert!(read(&[], &image, Some("http-listen = \"127.0.0.1:1\"")).unwrap_err().contains("`--http-dialects`"));
+}
+
+#[test]
 fn a_store_that_is_not_there_yet_is_refused_and_no_password_is_repeated() {
     let error = read(&["--reuse-store=redis://user:hunter2@redis:6379"], &[], None).unwrap_err();
     assert!(error.contains("not supported yet") && !error.contains("hunter2"), "{error}");

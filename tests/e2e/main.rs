@@ -13,6 +13,8 @@
 
 mod architecture;
 mod cases;
+#[cfg(feature = "real-proxies")]
+mod deploy;
 mod docs;
 #[cfg(feature = "real-proxies")]
 mod kubernetes;

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -82,20 +82,25 @@ async fn start(mut config: String, setting: Setting<'_>, endpoint_of: fn(&str, &
     let mut command = command();
     command.arg("-c").arg(&file).arg("--admin-address-path").arg(&admin);
     let mut process = Process::start("envoy", &mut command);
-    let address = wait_for("Envoy's listener", async || {
+    let address = listener(&mut process, &admin).await;
+    Proxy::accepting(address, process, vec![Box::new(folder)]).await
+}
+
+/// Where an Envoy listens that found its port itself, and wrote its administration's address to the file `admin`.
+pub async fn listener(process: &mut Process, admin: &Path) -> SocketAddr {
+    wait_for("Envoy's listener", async || {
         process.must_run();
-        let admin = fs::read_to_string(&admin).ok()?.parse().ok()?;
+        let admin = fs::read_to_string(admin).ok()?.parse().ok()?;
         let answer = Ask::new("GET", "/listeners?format=json").header("Host", "admin").send(admin).await;
         let listeners: Value = serde_json::from_slice(&answer.body).ok()?;
         let port = listeners["listener_statuses"][0]["local_address"]["socket_address"]["port_value"].as_u64()?;
         Some(SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap())))
     })
-    .await;
-    Proxy::accepting(address, process, vec![Box::new(folder)]).await
+    .await
 }
 
 /// The Envoy that tests/run.sh installed, with what lets several run side by side.
-pub(super) fn command() -> Command {
+pub fn command() -> Command {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let envoy = env::var_os("RINGFENCE_TEST_ENVOY").map(PathBuf::from);
     let mut command = Command::new(envoy.expect("RINGFENCE_TEST_ENVOY names Envoy's binary: tests/run.sh installs it and sets it"));

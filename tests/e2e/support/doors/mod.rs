@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 pub use self::{
     caddy::CADDY,
     contour::CONTOUR,
-    envoy::{GRPC as ENVOY_GRPC, GRPC_MAP as ENVOY_GRPC_MAP, HTTP as ENVOY_HTTP},
+    envoy::{GRPC as ENVOY_GRPC, GRPC_MAP as ENVOY_GRPC_MAP, HTTP as ENVOY_HTTP, command as envoy_command, listener as envoy_listener},
     envoy_gateway::ENVOY_GATEWAY,
     haproxy::HAPROXY,
     istio::{GRPC as ISTIO_GRPC, HTTP as ISTIO_HTTP},
