@@ -39,6 +39,8 @@ use crate::{
 const REFETCH_BOUND: Duration = Duration::from_millis(150);
 /// What is left of the caller's time after a refetch, to decide and to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(25);
+/// What is left of it after the reuse store was asked, to answer.
+const SPEND_MARGIN: Duration = Duration::from_millis(3);
 
 /// Where the keys of issuers come from.
 pub trait Keys: Send + Sync {
@@ -71,8 +73,17 @@ pub enum Begun<A> {
 /// What a check waits for; it keeps its place among those in flight meanwhile.
 #[derive(Debug)]
 pub struct Awaited {
-    wanted: Box<WantedKey>,
+    wanted: Wanted,
     place: Place<Arc<AtomicUsize>>,
+}
+
+/// Who has to be asked.
+#[derive(Debug)]
+enum Wanted {
+    /// An issuer, for a key that may change the verdict.
+    Key(Box<WantedKey>),
+    /// The shared reuse store, about a claim of this effective time (milliseconds since the Unix epoch).
+    Reuse(Box<PendingAllow>, i64),
 }
 
 /// What a [`Checker`] is made of.
@@ -158,7 +169,7 @@ impl Checker {
     pub async fn finish(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, awaited: Awaited) -> Verdict {
         let Awaited { wanted, place } = awaited;
         // FAIL-CLOSED: a fault while deciding is no answer of its own.
-        let deciding = AssertUnwindSafe(self.answer_with_key(raw, *wanted, deadline)).catch_unwind();
+        let deciding = AssertUnwindSafe(self.answer_with(raw, wanted, deadline)).catch_unwind();
         let verdict = deciding.await.unwrap_or_else(|_| Verdict::deny(Reason::Internal));
         drop(place);
         self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &self.snapshot());
@@ -181,8 +192,8 @@ impl Checker {
         self.telemetry.record(verdict, subject, &snapshot.policies, snapshot.now.wall_ms);
     }
 
-    /// The verdict, or the key that may change it.
-    fn decide_now(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, snapshot: &Snapshot) -> Result<Verdict, Box<WantedKey>> {
+    /// The verdict, or who has to be asked for it.
+    fn decide_now(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, snapshot: &Snapshot) -> Result<Verdict, Wanted> {
         if has_passed(deadline) {
             return Ok(Verdict::deny(Reason::DeadlineExceeded));
         }
@@ -203,9 +214,22 @@ impl Checker {
         }
         match decided {
             Decided::Final(verdict) => Ok(verdict),
-            Decided::NeedsReuse(pending) => Ok(self.commit(pending, snapshot)),
+            Decided::NeedsReuse(pending) => {
+                let now_ms = snapshot.now.effective_ms;
+                match self.reuse.commit_at_once(pending.claim(), now_ms) {
+                    Some(answer) => Ok(self.resolve(pending, answer)),
+                    None => Err(Wanted::Reuse(Box::new(pending), now_ms)),
+                }
+            }
             Decided::NeedsTurn(pending) => Ok(self.take_turn(pending)),
-            Decided::NeedsKey(wanted) => Err(Box::new(wanted)),
+            Decided::NeedsKey(wanted) => Err(Wanted::Key(Box::new(wanted))),
+        }
+    }
+
+    async fn answer_with(&self, raw: &RawRequest<'_>, wanted: Wanted, deadline: Option<Instant>) -> Verdict {
+        match wanted {
+            Wanted::Key(wanted) => self.answer_with_key(raw, *wanted, deadline).await,
+            Wanted::Reuse(pending, now_ms) => self.commit(*pending, now_ms, deadline).await,
         }
     }
 
@@ -227,14 +251,20 @@ impl Checker {
         let snapshot = self.snapshot();
         match decide(&request, &snapshot, &self.keys.ring()) {
             Decided::Final(verdict) => verdict,
-            Decided::NeedsReuse(pending) => self.commit(pending, &snapshot),
+            Decided::NeedsReuse(pending) => self.commit(pending, snapshot.now.effective_ms, deadline).await,
             Decided::NeedsTurn(pending) => self.take_turn(pending),
             Decided::NeedsKey(wanted) => wanted.otherwise,
         }
     }
 
-    fn commit(&self, pending: PendingAllow, snapshot: &Snapshot) -> Verdict {
-        let answer = self.reuse.commit(pending.claim(), snapshot.now.effective_ms);
+    /// Waits for the reuse store, no longer than the caller does.
+    async fn commit(&self, pending: PendingAllow, now_ms: i64, deadline: Option<Instant>) -> Verdict {
+        let until = deadline.map(|deadline| deadline.checked_sub(SPEND_MARGIN).unwrap_or(deadline));
+        let answer = self.reuse.commit(pending.claim(), now_ms, until).await;
+        self.resolve(pending, answer)
+    }
+
+    fn resolve(&self, pending: PendingAllow, answer: ReuseAnswer) -> Verdict {
         match answer {
             ReuseAnswer::Full | ReuseAnswer::Unknown => self.telemetry.metrics().token_unremembered(&pending.claim().policy),
             ReuseAnswer::First | ReuseAnswer::Reused => {}

@@ -63,6 +63,7 @@ install_packages() {
   command -v nsenter >/dev/null || missing+=(util-linux)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   command -v etcd >/dev/null || missing+=(etcd-server)
+  command -v redis-server >/dev/null || missing+=(redis-server)
   # The languages of docs/signed-urls.md.
   command -v node >/dev/null || missing+=(nodejs)
   command -v javac >/dev/null || missing+=(default-jdk-headless)

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 use ringfence_core::decide::Unmatched;
 
-use super::values::{duration, part};
+use super::values::{Withheld, duration, part};
 use crate::{
     listen::{ClientAddress, Dialect, ListenAddress},
     telemetry::{LogFormat, LogPath, LoggedDecisions},
@@ -30,9 +30,9 @@ pub struct Settings {
     #[allow(missing_docs, reason = "the type says it")]
     #[command(flatten)]
     pub issuers: IssuerSettings,
-    /// Where used tokens are remembered: `memory` (of each replica for itself)
-    #[arg(long, value_name = "STORE", default_value = "memory", help_heading = "Issuers and tokens")]
-    pub reuse_store: String,
+    #[allow(missing_docs, reason = "the type says it")]
+    #[command(flatten)]
+    pub reuse: ReuseSettings,
     #[allow(missing_docs, reason = "the type says it")]
     #[command(flatten)]
     pub log: LogSettings,
@@ -225,6 +225,19 @@ pub struct IssuerSettings {
     /// Authorities that connections through the proxy are trusted from, beside the system's (PEM)
     #[arg(long, value_name = "FILE")]
     pub egress_ca: Option<PathBuf>,
+}
+
+/// Where used tokens are remembered.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Issuers and tokens")]
+pub struct ReuseSettings {
+    /// Where used tokens are remembered: `memory` (of each replica for itself), or a Redis or Valkey that all replicas share, as
+    /// `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, with `rediss://` over TLS
+    #[arg(long, value_name = "STORE", default_value = "memory")]
+    pub reuse_store: Withheld,
+    /// Authorities that the store's certificate is trusted from, beside the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub reuse_store_ca: Option<PathBuf>,
 }
 
 /// What is logged.

@@ -17,8 +17,9 @@ mod values;
 
 pub use flags::{
     AdmissionSettings, ClientSettings, ClusterSettings, HostOwnership, IssuerSettings, LimitSettings, ListenSettings, LogSettings, PolicyRules,
-    PolicySettings, Settings, UnmatchedAnswer,
+    PolicySettings, ReuseSettings, Settings, UnmatchedAnswer,
 };
+pub use values::Withheld;
 
 use std::{
     ffi::OsString,
@@ -36,6 +37,7 @@ use url::Url;
 use crate::{
     keys::{DEFAULT_ISSUER_ORIGINS, FetchRules},
     listen::{ConnectionSettings, GrpcListenerSettings, HttpListenerSettings, ShutdownTimes, TlsSettings},
+    reuse::{SharedStoreSettings, StoreAddress},
     telemetry::{DecisionLogOptions, LoggedDecisions},
 };
 
@@ -43,6 +45,8 @@ use crate::{
 const HTTP_LISTEN: &str = "127.0.0.1:9002";
 /// Settings that do nothing without another one. An image sets their variables for whoever runs it, and whoever runs it says whether they matter.
 const READY: &[(&str, &str)] = &[("http-listen", "http-dialects")];
+/// `--reuse-store` of each replica for itself.
+const MEMORY: &str = "memory";
 /// How often certificate files are looked at again.
 const CERTIFICATE_RELOAD: Duration = Duration::from_secs(10);
 
@@ -133,7 +137,7 @@ impl Settings {
 
     /// Whether the settings work together.
     fn check(&self) -> Result<(), SettingsError> {
-        let Self { policies, cluster, listen, admission, issuers, limits: _, log, reuse_store, settings: _ } = self;
+        let Self { policies, cluster, listen, admission, issuers, limits: _, log, reuse, settings: _ } = self;
         let together = |wrong: bool, one, other, problem| if wrong { Err(SettingsError::Together { one, other, problem }) } else { Ok(()) };
         together(
             policies.config.is_some() && cluster.kubernetes,
@@ -213,7 +217,13 @@ impl Settings {
             "decision-log",
             "only what is allowed is sampled, and that is logged with `--decision-log=all` alone",
         )?;
-        check_reuse_store(reuse_store)?;
+        let is_tls = self.store_address()?.is_some_and(|address| address.is_tls());
+        together(
+            reuse.reuse_store_ca.is_some() && !is_tls,
+            "reuse-store-ca",
+            "reuse-store",
+            "an authority is for a store's certificate: give a store as `rediss://`, too",
+        )?;
         self.egress_proxy().map(drop)
     }
 
@@ -227,7 +237,7 @@ impl Settings {
             resource_namespace: resource_namespace.as_str().into(),
             issuer_origins: self.issuer_origins(),
             insecure_http_issuers: self.issuers.insecure_http_issuers,
-            reuse_per_replica: self.cluster.kubernetes,
+            reuse_per_replica: self.cluster.kubernetes && self.reuse.reuse_store.reveal() == MEMORY,
         }
     }
 
@@ -257,6 +267,27 @@ impl Settings {
             extra_roots,
             time_limit: FetchRules::TIME_LIMIT,
         })
+    }
+
+    /// The store that replicas share, if they share one. Reads the certificate file.
+    ///
+    /// # Errors
+    /// [`SettingsError::File`], [`SettingsError::Unusable`].
+    pub fn shared_store(&self) -> Result<Option<SharedStoreSettings>, SettingsError> {
+        let Some(address) = self.store_address()? else { return Ok(None) };
+        let extra_roots = self.reuse.reuse_store_ca.as_deref().map(read).transpose()?.unwrap_or_default();
+        // Whoever waits for the store takes a place of those in flight.
+        Ok(Some(SharedStoreSettings { address, extra_roots, most_asked: (self.limits.max_in_flight.get() / 4).max(1) }))
+    }
+
+    /// Read here and not by its flag, whose error would repeat the password that may stand in it.
+    fn store_address(&self) -> Result<Option<StoreAddress>, SettingsError> {
+        match self.reuse.reuse_store.reveal() {
+            MEMORY => Ok(None),
+            text => StoreAddress::parse(text)
+                .map(Some)
+                .map_err(|problem| SettingsError::Unusable { name: "reuse-store", problem: format!("{problem}, or `{MEMORY}`") }),
+        }
     }
 
     /// Read here and not by its flag, whose error would repeat the password that may stand in it.
@@ -362,18 +393,6 @@ impl Settings {
 /// A command whose arguments are all settings and nothing else.
 fn command() -> Command {
     Settings::augment_args(Command::new("settings").no_binary_name(true).disable_help_flag(true))
-}
-
-/// Read here and not by its flag, whose error would repeat the password that may stand in it.
-fn check_reuse_store(store: &str) -> Result<(), SettingsError> {
-    let refused = |problem: &str| Err(SettingsError::Unusable { name: "reuse-store", problem: problem.to_owned() });
-    match store {
-        "memory" => Ok(()),
-        store if store.starts_with("redis://") || store.starts_with("rediss://") => {
-            refused("a store in Redis is not supported yet: write `memory`; each replica then remembers the tokens that it has seen itself")
-        }
-        _ => refused("there is no such store: write `memory`"),
-    }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, SettingsError> {

@@ -177,6 +177,7 @@ fn settings_that_do_not_work_together_are_both_named() {
         (&["--tls-client-names=envoy"], "--tls-client-names", "--tls-client-ca"),
         (&["--http-listen=127.0.0.1:1"], "--http-listen", "--http-dialects"),
         (&["--egress-ca=a.pem"], "--egress-ca", "--egress-proxy"),
+        (&["--reuse-store-ca=a.pem", "--reuse-store=redis://redis"], "--reuse-store-ca", "--reuse-store"),
         (&["--decision-log-sample=0.1"], "--decision-log-sample", "--decision-log"),
     ] {
         let error = read(line, &[], None).unwrap_err();
@@ -201,9 +202,31 @@ fn an_image_may_say_where_http_is_listened_for_before_anybody_asks_for_it() {
 }
 
 #[test]
-fn a_store_that_is_not_there_yet_is_refused_and_no_password_is_repeated() {
-    let error = read(&["--reuse-store=redis://user:hunter2@redis:6379"], &[], None).unwrap_err();
-    assert!(error.contains("not supported yet") && !error.contains("hunter2"), "{error}");
+fn a_store_is_read_and_its_password_shown_nowhere() {
+    let error = read(&["--reuse-store=redis://user:hunter2@redis:port"], &[], None).unwrap_err();
+    assert!(error.starts_with("`--reuse-store`: this is no URL of a store: write `redis://") && error.ends_with(", or `memory`"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+    let error = read(&[], &[("RINGFENCE_REUSE_STORE", "redis://hunter2@redis")], None).unwrap_err();
+    assert!(error.contains("a user needs a password") && !error.contains("hunter2"), "{error}");
+    let settings = read(&["--reuse-store=redis://user:hunter2@redis/3", "--max-in-flight=100"], &[], None).unwrap();
+    let shared = settings.shared_store().unwrap().unwrap();
+    assert_eq!((shared.address.to_string().as_str(), shared.most_asked), ("redis://redis:6379/3", 25));
+    for shown in [format!("{settings:?}"), format!("{shared:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    assert!(read(&[], &[], None).unwrap().shared_store().unwrap().is_none());
+}
+
+#[test]
+fn replicas_are_warned_of_reuse_only_where_each_has_its_own_store() {
+    let per_replica = |line: &[&str]| read(line, &[], None).unwrap().compile_options().reuse_per_replica;
+    assert!(per_replica(&["--kubernetes"]));
+    assert!(!per_replica(&["--kubernetes", "--reuse-store=redis://redis"]));
+    assert!(!per_replica(&["--config=policies"]));
+}
+
+#[test]
+fn no_password_of_a_proxy_is_repeated() {
     let error = read(&["--egress-proxy=ftp://user:hunter2@proxy"], &[], None).unwrap_err();
     assert!(error.starts_with("`--egress-proxy`: this is no proxy") && !error.contains("hunter2"), "{error}");
     read(&["--egress-proxy=http://user:hunter2@proxy:3128"], &[], None).unwrap();

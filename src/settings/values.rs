@@ -1,6 +1,32 @@
 //! Values that only settings have.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{convert::Infallible, fmt, num::NonZeroUsize, str::FromStr, time::Duration};
+
+/// A value that may hold a password: it is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Withheld(Box<str>);
+
+impl Withheld {
+    /// The value.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Withheld {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Debug for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Withheld")
+    }
+}
 
 /// Longest duration that is meant.
 const MOST: Duration = Duration::from_secs(24 * 3_600);

@@ -20,7 +20,7 @@ use crate::{
     keys::{FetchRulesError, Fetcher, KeyKeeper, KeyMetrics, Surroundings, SystemNames},
     listen::{self, GivenCertificate, GrpcListener, HttpListener, ListenAddress, ListenError, MetricsListener, ShutdownTimes},
     ready::{Guard, Readiness},
-    reuse::{MemoryStore, ReuseStore},
+    reuse::{MemoryStore, ReuseStore, SharedStore, SharedStoreMetrics, SharedStoreSurroundings, StoreError},
     settings::{Settings, SettingsError},
     source::{
         Configuration, Published, SourceError,
@@ -53,6 +53,9 @@ pub enum StartError {
     /// The rules for fetching keys make no client.
     #[error(transparent)]
     FetchRules(#[from] FetchRulesError),
+    /// The shared reuse store cannot be used at all.
+    #[error(transparent)]
+    ReuseStore(#[from] StoreError),
     /// A listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -99,13 +102,15 @@ impl Server {
         // The addresses first: a port in use is said at once, whatever else there is to do.
         let listeners = Listeners::bind(&settings, &metrics)?;
         let ((source, configuration), fetcher) = tokio::try_join!(load(&settings), fetcher(&settings))?;
-        let keeper = Arc::new(KeyKeeper::new(Arc::new(fetcher), KeyMetrics::new(metrics.registry())?, Surroundings::system(), Handle::current()));
+        let surroundings = Surroundings::system();
+        let reuse = Arc::new(remember(&settings, &metrics, &surroundings)?);
+        let keeper = Arc::new(KeyKeeper::new(Arc::new(fetcher), KeyMetrics::new(metrics.registry())?, surroundings, Handle::current()));
         let log = DecisionLog::new(settings.decision_log(), Box::new(io::stdout()), clock.clone()).map_err(StartError::DecisionLog)?;
         let telemetry = Telemetry::new(Arc::clone(&metrics), log);
         let checker = Arc::new(Checker::new(CheckerParts {
             policies: configuration.policies(),
             keys: Arc::clone(&keeper) as _,
-            reuse: Arc::new(ReuseStore::Memory(MemoryStore::default())),
+            reuse: Arc::clone(&reuse),
             clock: clock.clone(),
             telemetry: telemetry.clone(),
             max_in_flight: settings.limits.max_in_flight.get(),
@@ -117,6 +122,9 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(subscriber.run(readiness.condition("keys", "the first fetch of keys goes on")));
         tasks.spawn(clock.clone().watch(readiness.condition("clock", "not read yet")));
+        if matches!(*reuse, ReuseStore::Shared(_)) {
+            tasks.spawn(await_store(reuse, readiness.condition("reuse store", "the first attempt to connect goes on")));
+        }
         let Bound { grpc_addr, http_addr, metrics_addr, admission_addr } = listeners.addresses();
         let newest = listeners.admission.as_ref().map(Admission::newest);
         let listening = listeners.serve(&settings, &checker, &telemetry, &readiness, &configuration)?;
@@ -284,6 +292,21 @@ async fn load_folder(dir: PathBuf, options: Options) -> Result<(FolderSource, Ar
         Ok((source, Arc::new(Configuration::new(&objects, options))))
     });
     joined(loaded).await.map_err(StartError::Folder)
+}
+
+/// Where used tokens are remembered. A shared store is connected to from now on.
+fn remember(settings: &Settings, metrics: &Metrics, surroundings: &Surroundings) -> Result<ReuseStore, StartError> {
+    let Some(shared) = settings.shared_store()? else { return Ok(ReuseStore::Memory(MemoryStore::default())) };
+    let metrics = SharedStoreMetrics::new(metrics.registry())?;
+    let surroundings = SharedStoreSurroundings { metrics, fraction: Arc::clone(&surroundings.fraction), runtime: Handle::current() };
+    Ok(ReuseStore::Shared(SharedStore::start(&shared, surroundings)?))
+}
+
+/// Holds the first checks back until they may find a store. One that is away later makes nobody unready: it would be away for all replicas, and
+/// most policies do without.
+async fn await_store(reuse: Arc<ReuseStore>, tried: Guard) {
+    reuse.first_attempted().await;
+    tried.met();
 }
 
 /// Makes the client that fetches keys. The system's certificates take longer to read than all else at the start, so that goes on beside it.

@@ -28,7 +28,7 @@ fn a_tenant_and_an_audience_are_enough() {
     let checks = sender.checks.as_ref().unwrap();
     let (token, rule) = (checks.token.as_ref().unwrap(), checks.event_grid.as_ref().unwrap());
     assert_eq!((rule.handshake, rule.subscriptions.len()), (HandshakeMode::Answer, 0));
-    assert_eq!(*rule.origins, ["eventgrid.azure.net".into()]);
+    assert_eq!(*rule.origins, [Box::<str>::from("eventgrid.azure.net")]);
     assert_eq!((token.clock_skew_ms, token.max_lifetime_ms), (30_000, Some(90_000_000)));
     assert_eq!(token.audiences.find("api://x"), Some(&Audience { value: "api://x".into(), name: None }));
     let ClaimRule::Entra(entra) = &token.claims else { panic!("{:?}", token.claims) };
@@ -121,7 +121,7 @@ fn without_a_token_a_key_decides_and_what_is_about_tokens_is_pointed_out() {
     assert_eq!(said(&compiled), Vec::<String>::new());
     let checks = checks(holder(&compiled), "incoming-call");
     let rule = checks.event_grid.as_ref().unwrap();
-    assert_eq!((rule.handshake, &*rule.subscriptions), (HandshakeMode::PassThrough, &["incoming-calls".into()][..]));
+    assert_eq!((rule.handshake, &*rule.subscriptions), (HandshakeMode::PassThrough, &[Box::<str>::from("incoming-calls")][..]));
     assert!(checks.token.is_none() && checks.api_key.is_some());
     let compiled = event_grid(&format!("token: None, tenantId: {TENANT}, maxLifetime: 1h"), &key);
     let said = said(&compiled);

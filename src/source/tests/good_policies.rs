@@ -66,7 +66,7 @@ fn the_upstream_learns_nothing_it_should_not() {
     expected.extend(["x-acs_audience", "x_acs-audience", "x_acs_audience", "x-callback_key", "x_callback-key", "x_callback_key"]);
     expected.sort_unstable();
     assert_eq!(removed, expected);
-    assert_eq!(*forward.strip_query, ["key".into()]);
+    assert_eq!(*forward.strip_query, [Arc::<str>::from("key")]);
     let kept = policy().replace("sha256: [", "upstream: Forward, sha256: [").replace("authorization: Remove", "authorization: Keep");
     let compiled = compile(&[("a.yaml", &kept), ("b.yaml", SECRET)], &Options::default());
     let Rules::Senders { forward, .. } = &holder(&compiled).rules else { panic!() };

@@ -32,7 +32,7 @@ fn signed_urls_come_out_as_written() {
     assert_eq!((&rule.carrier, rule.strip, signing.keys.len()), (&ApiKeyCarrier::Query("sig".into()), true, 1));
     assert_eq!(signing.max_age_ms, 90 * 60 * 1000);
     let Rules::Senders { forward, .. } = &holder(&compiled).rules else { panic!() };
-    assert_eq!(*forward.strip_query, ["sig".into()]);
+    assert_eq!(*forward.strip_query, [Arc::<str>::from("sig")]);
 }
 
 #[test]

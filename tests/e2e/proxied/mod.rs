@@ -31,6 +31,7 @@ mod metadata;
 mod pins;
 mod reloads;
 mod reuse;
+mod shared_reuse;
 mod shutdown;
 mod sources;
 mod table;

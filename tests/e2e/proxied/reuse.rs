@@ -1,17 +1,13 @@
 //! More tokens than are remembered of one policy: nothing is forgotten, nothing is let by that should be refused, and other policies go on.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::try_join_all;
-use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::support::{
     doors::{ENVOY_GRPC, Setting},
     grpc::{Client, check_request, peer, status},
     http::Ask,
+    partner::Partner,
     policies::HOST,
     ringfence::Ringfence,
     upstream::Upstream,
@@ -22,56 +18,9 @@ const REMEMBERED: usize = 65_536;
 /// How many connections the tokens come over.
 const CONNECTIONS: usize = 8;
 
-/// Somebody who signs with Ed25519, which costs little.
-struct Partner(Ed25519KeyPair);
-
-impl Partner {
-    fn token(&self, number: usize) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let header = json!({"alg": "EdDSA", "kid": "one"});
-        let claims = json!({"iss": "https://partner.example", "aud": "callbacks", "iat": now, "exp": now + 3600, "jti": number.to_string()});
-        let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
-        format!("Bearer {signed}.{}", URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes())))
-    }
-
-    fn policies(&self) -> String {
-        let x = URL_SAFE_NO_PAD.encode(self.0.public_key());
-        let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "one", "x": x}]});
-        let sender = |name: &str, reuse: &str| {
-            format!(
-                "    - name: {name}
-      type: JWT
-      jwt:
-        issuer: https://partner.example
-        jwks: {{configMapRef: {{name: partner, key: jwks.json}}}}
-        algorithms: [EdDSA]
-        audiences: [callbacks]
-        tokenReuse: {reuse}
-      paths: [{{prefix: /{name}}}]
-"
-            )
-        };
-        let policy = |name: &str, senders: &str, paths: &str| {
-            format!(
-                "---
-apiVersion: ringfence.dev/v1alpha1
-kind: CallbackPolicy
-metadata: {{name: {name}, namespace: contoso}}
-spec:
-  match: {{hosts: [{HOST}], paths: [{paths}]}}
-  senders:
-{senders}"
-            )
-        };
-        let keys = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: partner, namespace: contoso}}\ndata: {{jwks.json: '{keys}'}}\n");
-        let full = policy("full", &(sender("once", "Deny") + &sender("watched", "Observe")), "{prefix: /once}, {prefix: /watched}");
-        keys + &full + &policy("other", &sender("other", "Deny"), "{prefix: /other}")
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_store_refuses_what_it_cannot_remember() {
-    let partner = Partner(Ed25519KeyPair::generate().unwrap());
+    let partner = Partner::new();
     let ringfence = Ringfence::start(&partner.policies(), &["--decision-log=off"]).await;
     let fill = |connection: usize| {
         let (partner, at) = (&partner, ringfence.address("grpc"));

@@ -8,8 +8,12 @@ pub mod http;
 pub mod kubernetes;
 #[cfg(feature = "real-proxies")]
 pub mod network;
+#[cfg(feature = "real-proxies")]
+pub mod partner;
 pub mod policies;
 pub mod process;
+#[cfg(feature = "real-proxies")]
+pub mod redis;
 pub mod ringfence;
 #[cfg(feature = "real-proxies")]
 pub mod stand;
