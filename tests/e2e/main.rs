@@ -18,6 +18,8 @@ mod deploy;
 mod docs;
 #[cfg(feature = "real-proxies")]
 mod kubernetes;
+#[cfg(feature = "real-proxies")]
+mod node;
 mod program;
 #[cfg(feature = "real-proxies")]
 mod proxied;

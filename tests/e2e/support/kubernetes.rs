@@ -1,9 +1,10 @@
 //! A real API server: etcd and kube-apiserver as processes of their own, with RBAC on, and kubectl to speak to it.
 //!
-//! No kubelet and no controllers: what they would do (endpoints of Services, for one) the tests do.
+//! No kubelet and no controllers: what they would do (endpoints of Services, for one) the tests do. `support/node` adds all of it.
 
 use std::{
     env, fs,
+    io::{Seek, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -35,9 +36,24 @@ rules:
   - level: None
 ";
 
+/// What an API server has whose cluster has nodes and controllers.
+pub struct WithNodes {
+    /// Where it listens, which pods must reach.
+    pub address: Ipv4Addr,
+    /// PEM file of who signs the certificates of kubelet's clients.
+    pub authority: PathBuf,
+    /// Its own certificate as one of them (PEM file).
+    pub certificate: PathBuf,
+    /// The key of that (PEM file).
+    pub key: PathBuf,
+    /// Further users: token, name, group.
+    pub users: &'static [[&'static str; 3]],
+}
+
 /// A running API server.
 pub struct Kubernetes {
     address: SocketAddr,
+    nodes: Option<WithNodes>,
     /// `None` while it is stopped.
     api_server: Option<Process>,
     _etcd: Process,
@@ -48,13 +64,22 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// Starts it and waits until it is ready.
     pub async fn start() -> Self {
+        Self::start_at(own_address(), None).await
+    }
+
+    /// The same for a cluster with nodes: every admission plugin that is on by default, kubelets as clients and as servers.
+    pub async fn start_with_nodes(nodes: WithNodes) -> Self {
+        Self::start_at(nodes.address, Some(nodes)).await
+    }
+
+    async fn start_at(ip: Ipv4Addr, nodes: Option<WithNodes>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (ip, path) = (own_address(), folder.path().to_owned());
+        let path = folder.path().to_owned();
         let etcd = start_etcd(ip, &path);
         wait_for("etcd to listen", async || TcpStream::connect((ip, 2379)).await.ok().map(drop)).await;
         fs::write(path.join("audit-policy.yaml"), AUDIT_POLICY).unwrap();
-        let api_server = start_api_server(ip, &path);
-        let mut kubernetes = Self { address: (ip, 6443).into(), api_server: Some(api_server), _etcd: etcd, relays: Vec::new(), folder };
+        let api_server = start_api_server(ip, &path, nodes.as_ref());
+        let mut kubernetes = Self { address: (ip, 6443).into(), nodes, api_server: Some(api_server), _etcd: etcd, relays: Vec::new(), folder };
         kubernetes.write_kubeconfig("admin", ADMIN_TOKEN);
         kubernetes.wait_until_ready().await;
         kubernetes
@@ -81,7 +106,7 @@ impl Kubernetes {
     /// Starts it again, with the same certificates and keys, and waits until it is ready.
     pub async fn start_api_server_again(&mut self) {
         let IpAddr::V4(ip) = self.address.ip() else { panic!("it was started on IPv4") };
-        self.api_server = Some(start_api_server(ip, self.folder.path()));
+        self.api_server = Some(start_api_server(ip, self.folder.path(), self.nodes.as_ref()));
         self.wait_until_ready().await;
     }
 
@@ -94,6 +119,11 @@ impl Kubernetes {
     /// The configuration of a client that may do everything.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("admin.kubeconfig")
+    }
+
+    /// The private key that signs tokens of ServiceAccounts, and the certificate that its clients trust (PEM files).
+    pub fn service_account_key_and_authority(&self) -> [PathBuf; 2] {
+        ["service-accounts.pem", "certificates/apiserver.crt"].map(|file| self.folder.path().join(file))
     }
 
     /// The configuration of a client that shows `token`: of a ServiceAccount, from `kubectl create token`.
@@ -113,10 +143,11 @@ impl Kubernetes {
 
     /// Runs kubectl as the one who may do everything, with `input`: what it says, or what it complains about.
     pub async fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let file = self.folder.path().join("input");
-        fs::write(&file, input).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(input.as_bytes()).unwrap();
+        file.rewind().unwrap();
         let mut command = Command::new(program("kubectl"));
-        command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).stdin(Stdio::from(fs::File::open(file).unwrap()));
+        command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).stdin(Stdio::from(file));
         // Apart, since the issuer and the application live in the test's own thread.
         let output = tokio::task::spawn_blocking(move || command.env("HOME", "/nonexistent").output().unwrap()).await.unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -182,24 +213,32 @@ fn start_etcd(ip: Ipv4Addr, folder: &Path) -> Process {
     Process::start("etcd", &mut command)
 }
 
-fn start_api_server(ip: Ipv4Addr, folder: &Path) -> Process {
+fn start_api_server(ip: Ipv4Addr, folder: &Path, nodes: Option<&WithNodes>) -> Process {
     let (key, public_key, tokens) = (folder.join("service-accounts.pem"), folder.join("service-accounts.pub"), folder.join("tokens.csv"));
     if !key.exists() {
         let pair = KeyPair::generate().unwrap();
         fs::write(&key, pair.serialize_pem()).unwrap();
         fs::write(&public_key, pair.public_key_pem()).unwrap();
     }
-    fs::write(&tokens, format!("{ADMIN_TOKEN},admin,admin,system:masters\n")).unwrap();
+    let users = nodes.iter().flat_map(|nodes| nodes.users).map(|[token, user, group]| format!("{token},{user},{user},{group}\n"));
+    fs::write(&tokens, format!("{ADMIN_TOKEN},admin,admin,system:masters\n") + &users.collect::<String>()).unwrap();
     let mut command = Command::new(program("kube-apiserver"));
     command.arg(format!("--etcd-servers=http://{ip}:2379")).arg(format!("--bind-address={ip}")).arg("--secure-port=6443");
     command.arg("--cert-dir").arg(folder.join("certificates")).arg("--token-auth-file").arg(&tokens);
     command.arg("--service-account-key-file").arg(&public_key).arg("--service-account-signing-key-file").arg(&key);
     command.args(["--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16"]);
-    // Nobody makes the ServiceAccounts that pods would need.
     command.arg("--audit-policy-file").arg(folder.join("audit-policy.yaml")).arg("--audit-log-path").arg(folder.join("audit.log"));
-    // Services are reached at their endpoints: nobody here would translate their own addresses.
-    command.arg("--enable-aggregator-routing=true");
-    command.args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--v=0"]);
+    match nodes {
+        Some(nodes) => {
+            command.args(["--authorization-mode=Node,RBAC", "--allow-privileged", "--kubelet-preferred-address-types=InternalIP"]);
+            command.arg("--client-ca-file").arg(&nodes.authority);
+            command.arg("--kubelet-client-certificate").arg(&nodes.certificate).arg("--kubelet-client-key").arg(&nodes.key);
+        }
+        // Nobody makes the ServiceAccounts that pods would need, and nobody translates the addresses of Services: they are reached at their endpoints.
+        None => {
+            command.args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--enable-aggregator-routing=true"]);
+        }
+    }
     Process::start("kube-apiserver", &mut command)
 }
 
@@ -215,7 +254,7 @@ fn host_address() -> Ipv4Addr {
 }
 
 /// A program of Kubernetes that tests/run.sh installed.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     installed("KUBERNETES").join("bin").join(name)
 }
 

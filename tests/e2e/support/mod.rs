@@ -9,6 +9,8 @@ pub mod kubernetes;
 #[cfg(feature = "real-proxies")]
 pub mod network;
 #[cfg(feature = "real-proxies")]
+pub mod node;
+#[cfg(feature = "real-proxies")]
 pub mod partner;
 pub mod policies;
 pub mod process;
