@@ -73,6 +73,8 @@ pub(super) enum Answer {
     Message(Bytes),
     /// There is no such method.
     Unimplemented,
+    /// None: nothing was done about the call, and another process may be asked (RFC 9113 section 8.7).
+    AskAnother,
     /// What another service answers, as it comes.
     Other(Box<Response<tonic::body::Body>>),
 }
@@ -228,6 +230,7 @@ fn send(mut respond: SendResponse<Bytes>, answer: Answer) {
             head.headers_mut().insert(GRPC_STATUS, UNIMPLEMENTED);
             let _ = respond.send_response(head, true);
         }
+        Answer::AskAnother => respond.send_reset(Reason::REFUSED_STREAM),
         Answer::Other(response) => drop(spawn_local(relay(respond, *response))),
     }
 }

@@ -1,6 +1,7 @@
 //! Envoy's authorization service over gRPC, and `grpc.health.v1` beside it.
 //!
-//! Every outcome of a check is an OK call with an explicit allow or deny: Envoy may let by what ends in an error.
+//! Every outcome of a check is an OK call with an explicit allow or deny: Envoy may let by what ends in an error. Only in the first seconds of a
+//! process that knows nothing yet are checks not taken at all (`settling`).
 //!
 //! Must not know: how a decision is made.
 
@@ -31,6 +32,7 @@ use self::{
     frame::{Incoming, NoMessage, timeout_of},
     http2::{Answer, Answers, Begun, Connection, Received},
     render::Renderer,
+    settling::Settling,
     wire::CheckView,
 };
 use super::{
@@ -50,6 +52,7 @@ mod http2;
 mod metadata;
 mod render;
 mod request;
+mod settling;
 mod wire;
 
 /// The one method that is asked for all the time.
@@ -95,6 +98,7 @@ impl GrpcListener {
             decide,
             client_address: ClientAddressRule::new(client_address, &trusted_proxies),
             renderer: Renderer::new(reason_header),
+            settling: Settling::begin(readiness.clone(), Instant::now()),
             health: health::serve(readiness.clone(), phases),
         };
         (socket, Door::new("grpc", &connections, tls.clone()), tls, protocol)
@@ -107,6 +111,7 @@ pub(super) struct GrpcProtocol<D> {
     decide: Arc<D>,
     client_address: ClientAddressRule,
     renderer: Renderer,
+    settling: Settling,
     health: HealthServer<HealthService>,
 }
 
@@ -123,6 +128,7 @@ impl<D: Decide> Protocol for GrpcProtocol<D> {
 impl<D: Decide> Answers for Rc<Arc<GrpcProtocol<D>>> {
     fn answer(&self, call: Request<Received>, arrived: Instant) -> Begun {
         match call.uri().path() {
+            CHECK if self.settling.goes_on(arrived) => Begun::Answered(Answer::AskAnother),
             CHECK => {
                 let asked = Asked { arrived, timeout: timeout_of(call.headers()) };
                 let mut message = Incoming::new(call.into_body());

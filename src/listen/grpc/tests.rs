@@ -1,6 +1,8 @@
 //! Tests over real sockets.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::error::Error as _;
+
 use envoy_types::pb::envoy::{
     config::core::v3::{Address, HeaderMap, HeaderValue as RawHeader, Pipe, address},
     service::auth::v3::{AttributeContext, CheckRequest, CheckResponse, attribute_context::Peer, check_response::HttpResponse},
@@ -181,6 +183,24 @@ async fn health_says_what_readiness_says_and_that_the_process_leaves() {
     let leaving = tokio::spawn(server.shutdown(ShutdownTimes { announce: Duration::from_secs(2), drain: Duration::from_secs(5) }));
     eventually("not serving", async || health(&client, "").await == Some(ServingStatus::NotServing)).await;
     leaving.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_a_process_that_has_just_started_may_ask_another() {
+    let readiness = Readiness::default();
+    let configuration = readiness.condition("configuration", "not in force yet");
+    let listener = GrpcListener::bind(grpc_settings(), &expiry_gauge()).unwrap();
+    let address = tcp(&listener.address());
+    let server = server();
+    let script = Script::allowing();
+    server.serve_grpc(listener, &script, &readiness).unwrap();
+    let client = GrpcClient::connect(address).await;
+    let ask = async || client.call(CHECK, &[], framed(&check_request("callbacks.contoso.com", "/").encode_to_vec())).await;
+    let refused = ask().await.unwrap_err();
+    let reset = refused.source().and_then(|source| source.downcast_ref::<h2::Error>()).and_then(h2::Error::reason);
+    assert_eq!((reset, script.seen().len()), (Some(h2::Reason::REFUSED_STREAM), 0), "{refused:?}");
+    configuration.met();
+    assert_eq!(ask().await.unwrap().trailers.get("grpc-status").unwrap(), "0");
 }
 
 #[tokio::test]
