@@ -3,9 +3,12 @@
 //!
 //! Must not know which proxy asked or how it is answered, nor how keys are fetched.
 
+mod load;
 #[cfg(test)]
 mod tests;
 mod turns;
+
+pub use load::{Shed, rests, works};
 
 use std::{
     fmt,
@@ -68,6 +71,16 @@ pub enum Begun<A> {
     Decided(Verdict),
     /// Something has to be waited for first.
     Awaits(A),
+}
+
+impl Begun<Awaited> {
+    /// Whether its sender has shown something good.
+    fn is_trusted(&self) -> bool {
+        match self {
+            Self::Decided(verdict) => verdict.denied().is_none(),
+            Self::Awaits(awaited) => matches!(awaited.wanted, Wanted::Reuse(..)),
+        }
+    }
 }
 
 /// What a check waits for; it keeps its place among those in flight meanwhile.
@@ -151,18 +164,37 @@ impl Checker {
     /// The same as far as it goes without waiting, which is nearly always to the end; else [`Self::finish`] goes on.
     #[must_use]
     pub fn begin(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Begun<Awaited> {
-        let snapshot = self.snapshot();
-        let verdict = match Place::take(&*self.in_flight, self.max_in_flight) {
-            // FAIL-CLOSED: a fault while deciding is no answer of its own.
-            Some(place) => match catch_unwind(AssertUnwindSafe(|| self.decide_now(raw, deadline, &snapshot))) {
-                Ok(Ok(verdict)) => verdict,
-                Ok(Err(wanted)) => return Begun::Awaits(Awaited { wanted, place: place.kept(&self.in_flight) }),
-                Err(_) => Verdict::deny(Reason::Internal),
-            },
-            None => Verdict::deny(Reason::Overloaded),
+        let (began, snapshot) = (Instant::now(), self.snapshot());
+        let (verdict, finished) = match self.begin_at(raw, deadline, &snapshot, began) {
+            Ok(verdict) => {
+                let finished = self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &snapshot);
+                (Begun::Decided(verdict), finished)
+            }
+            Err(awaited) => (Begun::Awaits(awaited), Instant::now()),
         };
-        self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &snapshot);
-        Begun::Decided(verdict)
+        load::charge(raw.source, finished.saturating_duration_since(began), verdict.is_trusted(), finished);
+        verdict
+    }
+
+    fn begin_at(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, snapshot: &Snapshot, now: Instant) -> Result<Verdict, Awaited> {
+        let Some(place) = Place::take(&*self.in_flight, self.max_in_flight) else { return Ok(self.shed(Shed::InFlight)) };
+        if has_passed(deadline, now) {
+            return Ok(Verdict::deny(Reason::DeadlineExceeded));
+        }
+        if let Some(shed) = load::judge(raw.source, raw.arrived, deadline, now) {
+            return Ok(self.shed(shed));
+        }
+        // FAIL-CLOSED: a fault while deciding is no answer of its own.
+        match catch_unwind(AssertUnwindSafe(|| self.decide_now(raw, snapshot))) {
+            Ok(Ok(verdict)) => Ok(verdict),
+            Ok(Err(wanted)) => Err(Awaited { wanted, place: place.kept(&self.in_flight) }),
+            Err(_) => Ok(Verdict::deny(Reason::Internal)),
+        }
+    }
+
+    fn shed(&self, why: Shed) -> Verdict {
+        self.telemetry.metrics().shed(why.label());
+        Verdict::deny(Reason::Overloaded)
     }
 
     /// Decides a request that [`Self::begin`] could not decide without `awaited`.
@@ -188,15 +220,13 @@ impl Checker {
         Snapshot { policies: self.policies.load(), now: self.clock.now() }
     }
 
-    fn record(&self, verdict: &Verdict, subject: &Subject<'_>, snapshot: &Snapshot) {
-        self.telemetry.record(verdict, subject, &snapshot.policies, snapshot.now.wall_ms);
+    /// When that was done.
+    fn record(&self, verdict: &Verdict, subject: &Subject<'_>, snapshot: &Snapshot) -> Instant {
+        self.telemetry.record(verdict, subject, &snapshot.policies, snapshot.now.wall_ms)
     }
 
     /// The verdict, or who has to be asked for it.
-    fn decide_now(&self, raw: &RawRequest<'_>, deadline: Option<Instant>, snapshot: &Snapshot) -> Result<Verdict, Wanted> {
-        if has_passed(deadline) {
-            return Ok(Verdict::deny(Reason::DeadlineExceeded));
-        }
+    fn decide_now(&self, raw: &RawRequest<'_>, snapshot: &Snapshot) -> Result<Verdict, Wanted> {
         let request = match Request::new(raw) {
             Ok(request) => request,
             Err(reason) => return Ok(Verdict::deny(reason)),
@@ -297,8 +327,8 @@ fn lacks_keys(decided: &Decided) -> bool {
     }
 }
 
-fn has_passed(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
+fn has_passed(deadline: Option<Instant>, now: Instant) -> bool {
+    deadline.is_some_and(|deadline| deadline <= now)
 }
 
 /// One of the checks that may be decided at a time; given back when dropped.

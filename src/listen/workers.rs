@@ -17,6 +17,8 @@ use tokio::{
     task::spawn_local,
 };
 
+use crate::check;
+
 /// Work that stays on the thread it is dealt to.
 pub(super) type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
@@ -39,7 +41,9 @@ impl Workers {
             let (hand, jobs) = unbounded_channel();
             let (started, start) = std::sync::mpsc::sync_channel(1);
             let thread = thread::Builder::new().name(format!("check-{number}")).spawn(move || {
-                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                let mut builder = Builder::new_current_thread();
+                builder.enable_all().on_thread_park(check::rests).on_thread_unpark(check::works);
+                match builder.build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         let _ = started.send(Ok(()));
                         run(&runtime, jobs);

@@ -56,6 +56,7 @@ pub struct Metrics {
     series: Series,
     durations: PerWire<PerDecision<Histogram>>,
     in_flight: Arc<AtomicUsize>,
+    shed: IntCounterVec,
     floors: IntCounterVec,
     policies: IntGaugeVec,
     reloads: IntCounterVec,
@@ -84,6 +85,7 @@ impl Metrics {
             series: Series::new(&registry)?,
             durations: PerWire::new(|wire| PerDecision::new(|decision| durations.with_label_values(&[wire.label(), decision]))),
             in_flight: register_in_flight(&registry)?,
+            shed: counters(&registry, "ringfence_checks_shed_total", "Checks that were not decided for want of processor time.", &["cause"])?,
             floors: counters(
                 &registry,
                 "ringfence_floor_shadow_denied_total",
@@ -151,6 +153,11 @@ impl Metrics {
     #[must_use]
     pub const fn certificate_expiry(&self) -> &IntGaugeVec {
         &self.certificate_expiry
+    }
+
+    /// Counts a check that was not decided, as there was too much to do.
+    pub fn shed(&self, cause: &str) {
+        self.shed.with_label_values(&[cause]).inc();
     }
 
     /// Counts a token of this policy that could not be remembered.

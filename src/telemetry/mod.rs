@@ -50,8 +50,8 @@ impl Telemetry {
         &self.metrics
     }
 
-    /// Counts and logs one verdict, at the wall time `wall_ms` (milliseconds since the Unix epoch). Never waits.
-    pub fn record(&self, verdict: &Verdict, subject: &Subject<'_>, policies: &PolicySet, wall_ms: i64) {
+    /// Counts and logs one verdict, at the wall time `wall_ms` (milliseconds since the Unix epoch). Never waits. Returns when the check ended.
+    pub fn record(&self, verdict: &Verdict, subject: &Subject<'_>, policies: &PolicySet, wall_ms: i64) -> Instant {
         let finished = Instant::now();
         self.metrics.count(verdict, subject.wire, finished.saturating_duration_since(subject.arrived), wall_ms);
         match self.log.offer(verdict, subject, policies, finished, wall_ms) {
@@ -61,6 +61,7 @@ impl Telemetry {
         if let Some(address) = verdict.about.hidden_client {
             self.hint_at_hidden_client(address, verdict, wall_ms);
         }
+        finished
     }
 
     /// Also what is allowed under `onMismatch: Observe`, and so seldom logged, deserves the hint.

@@ -6,6 +6,7 @@
 //! Must not know: what is asked, and how it is decided.
 
 use std::{
+    collections::VecDeque,
     future::{Future, poll_fn},
     io,
     pin::Pin,
@@ -30,13 +31,13 @@ use crate::listen::connection::Closable;
 
 /// Calls that are decided together, before other connections of the thread get their turn.
 const BATCH: usize = 32;
-/// Calls at a time on one connection.
+/// Calls at a time on one connection, and calls that are taken before they are decided.
 const MAX_STREAMS: u32 = 1024;
 /// Calls that were given up before they were taken; one more ends the connection. A client that makes its proxy give up many calls at once
 /// must not end it for all the others.
 const MAX_GIVEN_UP: usize = MAX_STREAMS as usize;
 /// Bytes of one call's headers (not those of the client's request, which are in the message).
-const MAX_HEADER_BYTES: u32 = 64 * 1024;
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Bytes that a peer may send ahead, over the whole connection and over one call: as much as the longest message.
 const WINDOW: u32 = 1024 * 1024;
 /// How often a silent connection is probed, and how long it may take to answer, or to say its first word.
@@ -83,12 +84,10 @@ pub(super) enum Answer {
 pub(super) struct Connection<IO, S> {
     state: State<IO>,
     service: S,
-    /// Calls that were taken and not decided yet.
-    taken: Vec<(SendResponse<Bytes>, Request<RecvStream>)>,
+    /// Calls that were taken and not decided yet, and when each came: whoever waits in here is seen to wait.
+    taken: VecDeque<(SendResponse<Bytes>, Request<RecvStream>, Instant)>,
     /// Calls that were decided, or have to wait, and not answered yet.
     decided: Vec<(SendResponse<Bytes>, Begun)>,
-    /// When the calls in `taken` came.
-    arrived: Instant,
     probe: Probe,
     closing: bool,
 }
@@ -112,11 +111,11 @@ where
             .initial_connection_window_size(WINDOW)
             .max_pending_accept_reset_streams(MAX_GIVEN_UP)
             .handshake(Copying(io));
-        let (taken, decided) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        Self { state: State::Opening(handshake), service, taken, decided, arrived: Instant::now(), probe: Probe::new(), closing: false }
+        let (taken, decided) = (VecDeque::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        Self { state: State::Opening(handshake), service, taken, decided, probe: Probe::new(), closing: false }
     }
 
-    /// Reads and writes what can be, and takes calls until the batch is full. Ready when the connection has ended.
+    /// Reads and writes what can be, and takes all calls that have come. Ready when the connection has ended.
     fn poll_taking(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let open = loop {
             match &mut self.state {
@@ -131,27 +130,28 @@ where
                 }
             }
         };
-        while self.taken.len() < BATCH {
+        let mut arrived = None;
+        // Those that were given up count as none of the connection's streams any more, but here.
+        while self.taken.len() < MAX_STREAMS as usize {
             match ready!(open.poll_accept(context)) {
-                Some(Ok((call, respond))) => {
-                    if self.taken.is_empty() {
-                        self.arrived = Instant::now();
-                    }
-                    self.taken.push((respond, call));
-                }
+                Some(Ok((call, respond))) => self.taken.push_back((respond, call, *arrived.get_or_insert_with(Instant::now))),
                 Some(Err(_)) | None => return Poll::Ready(()),
             }
         }
         Poll::Pending
     }
 
-    /// Decides every call that was taken, then sends every answer that there is.
+    /// Decides the calls that were taken first, as many as make a batch, then sends every answer that there is.
     fn answer_taken(&mut self) {
-        for (mut respond, call) in self.taken.drain(..) {
+        let batch = self.taken.len().min(BATCH);
+        for (mut respond, call, arrived) in self.taken.drain(..batch) {
             // Whoever has given up already costs no more.
             if respond.poll_reset(&mut Context::from_waker(Waker::noop())).is_pending() {
-                self.decided.push((respond, self.service.answer(call.map(Received), self.arrived)));
+                self.decided.push((respond, self.service.answer(call.map(Received), arrived)));
             }
+        }
+        if self.taken.is_empty() {
+            self.taken.shrink_to(BATCH);
         }
         for (respond, begun) in self.decided.drain(..) {
             match begun {

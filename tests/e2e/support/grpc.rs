@@ -10,7 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A connection.
+/// A connection. A copy shares it.
+#[derive(Clone)]
 pub struct Client(http2::SendRequest<Full<Bytes>>);
 
 /// What came back over gRPC.
