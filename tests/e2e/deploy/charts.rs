@@ -126,7 +126,10 @@ fn every_setting_is_a_value_or_the_charts_own() {
         let of_image = image_variables().iter().any(|(image, _)| *image == variable);
         let own = of_image || none.contains(&name) || template.contains(&format!("{variable},")) || template.contains(&format!("{variable}\n"));
         let own = own || template.contains(&format!("--{name}]"));
-        assert!(free.contains_key(name) != own, "`{name}` is the chart's own ({own}) or stands in values.schema.json, and not both");
+        assert!(
+            free.contains_key(name) != own,
+            "`{name}` is the chart's own ({own}), or stands in values.schema.json below `settings`: one of the two"
+        );
         if let Some(values) = free.get(name).map(|schema| schema["items"].get("enum").or(schema.get("enum"))) {
             let possible: Vec<_> = argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
             // A switch is a boolean there.
@@ -181,4 +184,20 @@ fn the_notes_tell_the_next_commands() {
     ] {
         assert!(notes.contains(part), "{part}\n{notes}");
     }
+}
+
+#[test]
+fn values_in_the_documentation_can_be_used() {
+    let mut count = 0;
+    for page in [chart("ringfence").join("README.md"), deploy().join("examples/envoy-kubernetes/README.md")] {
+        let text = fs::read_to_string(&page).unwrap();
+        for values in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            let rendered = render(values);
+            // The last word of each block arrives.
+            let word = values.split(|letter: char| !letter.is_alphanumeric() && letter != '.').rfind(|word| !word.is_empty()).unwrap();
+            assert!(rendered.contains(word), "{}: {values}{rendered}", page.display());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 3);
 }
