@@ -3,13 +3,13 @@
 
 use super::{Audience, Now, Reason, TokenRule, token::Claims};
 
-/// Measures issuer, audience, expiry and lifetime, in this order. Returns the audience that matched.
+/// Measures issuer, audience, expiry and lifetime, in this order: `claims` as they were read from `payload`. Returns the audience that matched.
 ///
 /// # Errors
 /// `claim_missing`, `issuer_mismatch`, `audience_mismatch`, `token_expired`, `token_not_yet_valid`, `lifetime_exceeded`; `clock_unsettled`
 /// for a time refusal that the wall clock alone would not give.
-pub(super) fn measure<'p>(claims: &Claims, rule: &'p TokenRule, now: Now) -> Result<&'p Audience, Reason> {
-    match &claims.issuer {
+pub(super) fn measure<'p>(claims: &Claims, payload: &str, rule: &'p TokenRule, now: Now) -> Result<&'p Audience, Reason> {
+    match claims.issuer(payload) {
         None => return Err(Reason::ClaimMissing),
         Some(issuer) if !rule.issuers.contains(issuer) => return Err(Reason::IssuerMismatch),
         Some(_) => {}
@@ -17,7 +17,7 @@ pub(super) fn measure<'p>(claims: &Claims, rule: &'p TokenRule, now: Now) -> Res
     if claims.audiences.is_empty() {
         return Err(Reason::ClaimMissing);
     }
-    let audience = claims.audiences.iter().find_map(|audience| rule.audiences.find(audience)).ok_or(Reason::AudienceMismatch)?;
+    let audience = claims.audiences.iter().find_map(|audience| rule.audiences.find(audience.of(payload))).ok_or(Reason::AudienceMismatch)?;
     if let Err(reason) = measure_times(claims, rule, now.effective_ms) {
         let clock_decides = now.is_unsettled() && measure_times(claims, rule, now.wall_ms).is_ok();
         return Err(if clock_decides { Reason::ClockUnsettled } else { reason });
@@ -56,7 +56,7 @@ mod tests {
     use std::{collections::HashMap, sync::Arc};
 
     use super::*;
-    use crate::decide::{AlgorithmSet, Audiences, ClaimRule, Issuers, KeySet, KeySetId, KeySource, ReuseMode};
+    use crate::decide::{AlgorithmSet, Audiences, ClaimRule, Few, Issuers, KeySet, KeySetId, KeySource, ReuseMode};
 
     const NOW: i64 = 1_800_000_000_000;
 
@@ -81,7 +81,7 @@ mod tests {
         let at = |seconds: i64| NOW + seconds * 1000;
         Claims {
             issuer: Some("iss".into()),
-            audiences: vec!["other".into(), "7f0c2c2e-6D1F-4f0a-9b7e-2f6b8f0d5a11".into()],
+            audiences: ["other".into(), "7f0c2c2e-6D1F-4f0a-9b7e-2f6b8f0d5a11".into()].into(),
             expires_ms: expires.map(at),
             not_before_ms: not_before.map(at),
             issued_at_ms: issued_at.map(at),
@@ -108,7 +108,7 @@ mod tests {
             (Some(331), Some(20), None, Some(Reason::LifetimeExceeded)),
         ];
         for (expires, not_before, issued_at, expected) in cases {
-            let refusal = measure(&claims(*expires, *not_before, *issued_at), &rule(), Now::settled(NOW)).err();
+            let refusal = measure(&claims(*expires, *not_before, *issued_at), "", &rule(), Now::settled(NOW)).err();
             assert_eq!(refusal, *expected, "exp {expires:?} nbf {not_before:?} iat {issued_at:?}");
         }
     }
@@ -116,34 +116,34 @@ mod tests {
     #[test]
     fn a_token_without_dates_of_issue_can_be_refused() {
         let strict = TokenRule { require_issued_at: true, ..rule() };
-        assert_eq!(measure(&claims(Some(300), None, None), &strict, Now::settled(NOW)).err(), Some(Reason::ClaimMissing));
-        assert!(measure(&claims(Some(300), None, Some(0)), &strict, Now::settled(NOW)).is_ok());
+        assert_eq!(measure(&claims(Some(300), None, None), "", &strict, Now::settled(NOW)).err(), Some(Reason::ClaimMissing));
+        assert!(measure(&claims(Some(300), None, Some(0)), "", &strict, Now::settled(NOW)).is_ok());
     }
 
     #[test]
     fn without_a_cap_only_expiry_counts() {
         let uncapped = TokenRule { max_lifetime_ms: None, ..rule() };
-        assert!(measure(&claims(Some(100_000_000), None, Some(0)), &uncapped, Now::settled(NOW)).is_ok());
+        assert!(measure(&claims(Some(100_000_000), None, Some(0)), "", &uncapped, Now::settled(NOW)).is_ok());
     }
 
     #[test]
     fn issuer_and_audience_come_before_the_time() {
         let wrong_issuer = Claims { issuer: Some("iss/".into()), ..claims(Some(-100), None, None) };
-        assert_eq!(measure(&wrong_issuer, &rule(), Now::settled(NOW)).err(), Some(Reason::IssuerMismatch));
+        assert_eq!(measure(&wrong_issuer, "", &rule(), Now::settled(NOW)).err(), Some(Reason::IssuerMismatch));
         let no_issuer = Claims { issuer: None, ..claims(Some(300), None, None) };
-        assert_eq!(measure(&no_issuer, &rule(), Now::settled(NOW)).err(), Some(Reason::ClaimMissing));
-        let wrong_audience = Claims { audiences: vec!["other".into()], ..claims(Some(-100), None, None) };
-        assert_eq!(measure(&wrong_audience, &rule(), Now::settled(NOW)).err(), Some(Reason::AudienceMismatch));
-        let no_audience = Claims { audiences: Vec::new(), ..claims(Some(300), None, None) };
-        assert_eq!(measure(&no_audience, &rule(), Now::settled(NOW)).err(), Some(Reason::ClaimMissing));
-        assert_eq!(&*measure(&claims(Some(300), None, None), &rule(), Now::settled(NOW)).unwrap().value, "7F0C2C2E-6d1f-4f0a-9b7e-2f6b8f0d5a11");
+        assert_eq!(measure(&no_issuer, "", &rule(), Now::settled(NOW)).err(), Some(Reason::ClaimMissing));
+        let wrong_audience = Claims { audiences: Few::one("other".into()), ..claims(Some(-100), None, None) };
+        assert_eq!(measure(&wrong_audience, "", &rule(), Now::settled(NOW)).err(), Some(Reason::AudienceMismatch));
+        let no_audience = Claims { audiences: Few::default(), ..claims(Some(300), None, None) };
+        assert_eq!(measure(&no_audience, "", &rule(), Now::settled(NOW)).err(), Some(Reason::ClaimMissing));
+        assert_eq!(&*measure(&claims(Some(300), None, None), "", &rule(), Now::settled(NOW)).unwrap().value, "7F0C2C2E-6d1f-4f0a-9b7e-2f6b8f0d5a11");
     }
 
     #[test]
     fn a_refusal_that_only_the_old_time_gives_is_not_certain() {
         let stepped_back = Now { effective_ms: NOW, wall_ms: NOW - 600_000 };
         // Issued 400 s ago: in the wall clock's future, so both times refuse it.
-        assert_eq!(measure(&claims(Some(-100), None, Some(-400)), &rule(), stepped_back).err(), Some(Reason::TokenExpired));
-        assert_eq!(measure(&claims(Some(-300), None, Some(-600)), &rule(), stepped_back).err(), Some(Reason::ClockUnsettled));
+        assert_eq!(measure(&claims(Some(-100), None, Some(-400)), "", &rule(), stepped_back).err(), Some(Reason::TokenExpired));
+        assert_eq!(measure(&claims(Some(-300), None, Some(-600)), "", &rule(), stepped_back).err(), Some(Reason::ClockUnsettled));
     }
 }

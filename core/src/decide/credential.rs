@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{constant_time, digest};
 
-use super::{ApiKeyCarrier, ApiKeyRule, Few, Header, Now, Reason, Request, UrlSigning, explain::ExpiryNote, path::percent_decode, signed_url};
+use super::{ApiKeyCarrier, ApiKeyRule, Few, Header, Now, Reason, Request, UrlSigning, explain::ExpiryNote, path::percent_decode, scan, signed_url};
 
 /// Longest API key, in bytes once decoded.
 const MAX_KEY: usize = 256;
@@ -132,7 +132,7 @@ fn find_parameter<'q>(query: &'q [u8], name: &str) -> Parameter<'q> {
     while let Some(text) = rest {
         let (parameter, others) = split_at_byte(text, b'&');
         rest = others;
-        if memchr::memchr(b';', parameter).is_some() {
+        if scan::find(b';', parameter).is_some() {
             if parameter.split(|byte| *byte == b';').any(|piece| reads_as(split_at_byte(piece, b'=').0, name)) {
                 return Parameter::Ambiguous;
             }
@@ -144,7 +144,7 @@ fn find_parameter<'q>(query: &'q [u8], name: &str) -> Parameter<'q> {
                 return Parameter::Ambiguous;
             }
             let value = value.unwrap_or_default();
-            found = Parameter::One(if memchr::memchr(b'%', value).is_some() { Cow::Owned(percent_decode(value)) } else { Cow::Borrowed(value) });
+            found = Parameter::One(if scan::find(b'%', value).is_some() { Cow::Owned(percent_decode(value)) } else { Cow::Borrowed(value) });
         }
     }
     found
@@ -152,7 +152,7 @@ fn find_parameter<'q>(query: &'q [u8], name: &str) -> Parameter<'q> {
 
 /// What stands before the first `byte`, and what stands after it, if it is there.
 fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(byte, text).and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))) {
+    match scan::find(byte, text).and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))) {
         Some((before, after)) => (before, Some(after)),
         None => (text, None),
     }
@@ -160,7 +160,7 @@ fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
 
 /// Whether `spelled` is `name` once decoded and case-folded.
 fn reads_as(spelled: &[u8], name: &str) -> bool {
-    if spelled.contains(&b'%') {
+    if scan::find(b'%', spelled).is_some() {
         percent_decode(spelled).eq_ignore_ascii_case(name.as_bytes())
     } else {
         spelled.eq_ignore_ascii_case(name.as_bytes())

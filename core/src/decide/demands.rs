@@ -99,7 +99,7 @@ impl Decimal {
 
 /// Measures every claim that is asked for. `Err` names the first that is missing or has another value.
 pub(super) fn measure<'d>(token: &Token<'_>, demands: &'d [ClaimDemand]) -> Result<(), (&'d ClaimName, Reason)> {
-    let payload = token.payload().unwrap_or_default();
+    let payload = token.payload();
     for ClaimDemand { claim, values } in demands {
         let found = find(payload, &claim.steps).ok_or((claim, Reason::ClaimMissing))?;
         if !is_one_of(found, values) {

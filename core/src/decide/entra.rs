@@ -90,7 +90,7 @@ pub(super) fn measure(token: &Token<'_>, rule: &EntraRule) -> Result<(), Objecti
     if parse_guid(tenant) != Some(rule.tenant) {
         return Err(Objection::mismatch("tid"));
     }
-    measure_application(&claims, token.claims.issuer.as_deref() == Some(&*rule.issuer_v1), rule)?;
+    measure_application(&claims, token.issuer() == Some(&*rule.issuer_v1), rule)?;
     match (rule.roles.is_empty(), claims.roles.is_empty()) {
         (true, _) => Ok(()),
         (false, true) => Err(Objection::missing("roles")),

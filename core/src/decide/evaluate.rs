@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::digest;
 
 use super::{
-    About, Allow, AllowReason, Answer, ApiKeyCarrier, Decided, Decision, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow,
+    About, Allow, AllowReason, Answer, ApiKeyCarrier, Decided, Decision, Few, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow,
     PendingAnswer, Policy, PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched,
     Verdict, WantedKey, credential,
     explain::SourceNote,
@@ -213,7 +213,12 @@ impl<'c, T: Trace> Check<'c, T> {
     /// No credential may come in two spellings, and no proxy further on may be told to drop a header that decides something.
     fn check_names(&mut self, policy: &Policy, senders: &[Sender], forward: &Forward) -> Result<(), Reason> {
         let checks = || senders.iter().filter_map(|sender| sender.checks.as_ref().ok());
+        let mut carrier_before = None;
         for rule in checks().filter_map(|checks| checks.api_key.as_ref()) {
+            // Nearly always all senders look for their keys in the same place.
+            if carrier_before.replace(&rule.carrier) == Some(&rule.carrier) {
+                continue;
+            }
             if credential::is_duplicated(self.request, &rule.carrier) {
                 let (ApiKeyCarrier::Query(name) | ApiKeyCarrier::Header(name)) = &rule.carrier;
                 let detail = format_args!("`{name}` is given more than once, or in another spelling");
@@ -256,7 +261,7 @@ impl<'c, T: Trace> Check<'c, T> {
 
     /// No sender allows: reports one refusal, and asks for a key first if that might change it.
     fn refuse(mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: Evidence<'_>) -> Decided {
-        let issuer = evidence.token().and_then(|token| token.claims.issuer.as_deref());
+        let issuer = evidence.token().and_then(Token::issuer);
         for refusal in &mut refusals {
             refusal.issuer_matches = issuer.is_some_and(|issuer| takes_issuer(refusal.sender, issuer));
         }
@@ -430,9 +435,11 @@ fn claim_reuse(policy: &Policy, checks: &SenderChecks, token: Option<&Token<'_>>
 /// may be absent, nor the signature, which may be malleable.
 fn reuse_key(scope: &[u8; 32], signed: &[u8]) -> [u8; 32] {
     // In one piece, since a context of its own costs as much as the hashing.
-    let message = [scope.as_slice(), signed].concat();
+    let mut message = [0; 32 + digest::MAX_OUTPUT_LEN];
+    message.iter_mut().zip(scope.iter().chain(signed)).for_each(|(to, from)| *to = *from);
+    let message = message.get(..32 + signed.len()).unwrap_or_default();
     let mut key = [0; 32];
-    key.iter_mut().zip(digest::digest(&digest::SHA256, &message).as_ref()).for_each(|(to, from)| *to = *from);
+    key.iter_mut().zip(digest::digest(&digest::SHA256, message).as_ref()).for_each(|(to, from)| *to = *from);
     key
 }
 
@@ -462,7 +469,7 @@ fn forwarded_value(token: Option<&Token<'_>>, claim: &str, met: &Met<'_>) -> Res
 
 /// What a shadowed refusal does to the upstream request: keys are stripped all the same, and no identity is vouched for.
 fn shadow_mutations(forward: &Arc<Forward>) -> Mutations {
-    Mutations { forward: Some(Arc::clone(forward)), values: Vec::new() }
+    Mutations { forward: Some(Arc::clone(forward)), values: Few::default() }
 }
 
 #[cfg(test)]

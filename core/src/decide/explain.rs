@@ -42,19 +42,24 @@ impl fmt::Display for TokenNote<'_> {
             return write!(f, "claim {claim} {fault}");
         }
         let claims = &token.claims;
-        let text = |text: &Option<Box<str>>| text.as_deref().map_or_else(|| "absent".to_owned(), |text| format!("`{}`", text.escape_debug()));
+        let text = |text: Option<&str>| text.map_or_else(|| "absent".to_owned(), |text| format!("`{}`", text.escape_debug()));
         match self.reason {
             None => write!(
                 f,
                 "signed by key `{}` of {}, {}",
-                token.kid.escape_debug(),
+                token.kid().escape_debug(),
                 rule.issuers,
                 Age { at_ms: claims.expires_ms, now: *now, verb: Verb::EXPIRE }
             ),
             Some(Reason::AlgorithmRefused) => write!(f, "alg is {}, which this sender or this key does not take", token.signed.algorithm.name()),
-            Some(Reason::IssuerMismatch) => write!(f, "iss is {}, the sender takes {}", text(&claims.issuer), rule.issuers),
+            Some(Reason::IssuerMismatch) => write!(f, "iss is {}, the sender takes {}", text(token.issuer()), rule.issuers),
             Some(Reason::AudienceMismatch) => {
-                write!(f, "aud is {}, which is none of the sender's {}", text(&claims.audiences.first().cloned()), rule.audiences.len())
+                write!(
+                    f,
+                    "aud is {}, which is none of the sender's {}",
+                    text(claims.audiences.first().map(|audience| audience.of(token.payload()))),
+                    rule.audiences.len()
+                )
             }
             Some(Reason::TokenExpired) => Age { at_ms: claims.expires_ms, now: *now, verb: Verb::EXPIRE }.fmt(f),
             Some(Reason::TokenNotYetValid) => Age { at_ms: claims.not_before_ms.max(claims.issued_at_ms), now: *now, verb: Verb::BEGIN }.fmt(f),
@@ -66,9 +71,9 @@ impl fmt::Display for TokenNote<'_> {
                     rule.max_lifetime_ms.unwrap_or_default() / 1000
                 )
             }
-            Some(Reason::KeyUnknown | Reason::KeyPending) => write!(f, "key `{}` is not one of {}", token.kid.escape_debug(), rule.keys.id()),
+            Some(Reason::KeyUnknown | Reason::KeyPending) => write!(f, "key `{}` is not one of {}", token.kid().escape_debug(), rule.keys.id()),
             Some(Reason::KeysUnavailable) => write!(f, "there are no usable keys of {}", rule.keys.id()),
-            Some(Reason::SignatureInvalid) => write!(f, "the signature is not one of key `{}`", token.kid.escape_debug()),
+            Some(Reason::SignatureInvalid) => write!(f, "the signature is not one of key `{}`", token.kid().escape_debug()),
             Some(Reason::ClaimMissing) => f.write_str("iss, aud, exp, or a date of issue that the sender requires, is absent"),
             Some(reason) => write!(f, "{reason}"),
         }
@@ -79,7 +84,7 @@ impl TokenNote<'_> {
     /// What is wrong with the claims that only this type of sender looks at, if that is why it is refused.
     fn objection(&self, token: &Token<'_>) -> Option<(String, Reason)> {
         let is_of_claims = matches!(self.reason, Some(Reason::ClaimMissing | Reason::ClaimMismatch));
-        if !is_of_claims || claims::measure(&token.claims, self.rule, self.now).is_err() {
+        if !is_of_claims || claims::measure(&token.claims, token.payload(), self.rule, self.now).is_err() {
             return None;
         }
         match &self.rule.claims {

@@ -18,6 +18,13 @@ enum Items<T> {
     Others(Box<[T]>),
 }
 
+impl<T> Few<T> {
+    /// This item alone.
+    pub const fn one(item: T) -> Self {
+        Self(Items::One([item]))
+    }
+}
+
 impl<T> Deref for Few<T> {
     type Target = [T];
 
@@ -52,7 +59,11 @@ impl<T, const N: usize> From<[T; N]> for Few<T> {
 
 impl<T> FromIterator<T> for Few<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        items.into_iter().collect::<Vec<T>>().into()
+        let mut items = items.into_iter();
+        match (items.next(), items.next()) {
+            (Some(only), None) => Self::one(only),
+            (first, second) => first.into_iter().chain(second).chain(items).collect::<Vec<T>>().into(),
+        }
     }
 }
 
@@ -77,6 +88,8 @@ impl<T: PartialEq> PartialEq for Few<T> {
     }
 }
 
+impl<T: Eq> Eq for Few<T> {}
+
 impl<T: fmt::Debug> fmt::Debug for Few<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
@@ -94,6 +107,7 @@ mod tests {
             let few: Few<usize> = items.iter().copied().collect();
             assert_eq!(*few, items);
             assert_eq!(matches!(few.0, Items::One(_)), count == 1);
+            assert_eq!(matches!(Few::from(items.clone()).0, Items::One(_)), count == 1);
             assert_eq!((&few).into_iter().copied().collect::<Vec<_>>(), items);
             assert_eq!(format!("{few:?}"), format!("{items:?}"));
             assert!(few == Few::from(items.clone()) && few != Few::from(vec![7; 5]));

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::{Few, piece::Piece, scan};
+
 /// Most members of one object, and most items that a list of strings is read with.
 pub(super) const MAX_MEMBERS: usize = 64;
 /// Deepest nesting.
@@ -64,6 +66,28 @@ impl<'j> Scanner<'j> {
         } else {
             self.text.get(start..self.at - 1).map(Cow::Borrowed)
         }
+    }
+
+    /// A string value, by its place in the text that is read.
+    pub(super) fn piece(&mut self) -> Option<Piece> {
+        let start = self.at + 1;
+        match self.string()? {
+            Cow::Borrowed(text) => Some(Piece::Within(start..start + text.len())),
+            Cow::Owned(text) => Some(Piece::Own(text.into())),
+        }
+    }
+
+    /// The same as [`Self::strings`], by their places in the text that is read.
+    pub(super) fn pieces(&mut self) -> Option<Few<Piece>> {
+        if self.peek()? == b'"' {
+            return Some(Few::one(self.piece()?));
+        }
+        let mut pieces = Vec::new();
+        self.array(|scanner| {
+            pieces.push(scanner.piece()?);
+            (pieces.len() <= MAX_MEMBERS).then_some(())
+        })?;
+        Some(pieces.into())
     }
 
     /// A string, or an array of at most [`MAX_MEMBERS`] strings.
@@ -163,7 +187,7 @@ impl<'j> Scanner<'j> {
         let bytes = self.text.as_bytes();
         loop {
             let rest = bytes.get(self.at..)?;
-            let stop = memchr::memchr2(b'"', b'\\', rest)?;
+            let stop = scan::find_either(b'"', b'\\', rest)?;
             self.at += stop + 1;
             if rest.get(stop) == Some(&b'"') {
                 break;
@@ -243,17 +267,14 @@ fn is_escape(escaped: u8, rest: &[u8]) -> bool {
 }
 
 /// The names of one object so far.
+#[derive(Default)]
 struct Names<'j> {
-    names: [&'j str; MAX_MEMBERS],
+    /// As many as nearly every object has.
+    first: [&'j str; 16],
+    more: Vec<&'j str>,
     count: usize,
     /// One bit per class of names: a new name in an unseen class needs no comparison.
     classes: u64,
-}
-
-impl Default for Names<'_> {
-    fn default() -> Self {
-        Self { names: [""; MAX_MEMBERS], count: 0, classes: 0 }
-    }
 }
 
 impl<'j> Names<'j> {
@@ -263,11 +284,15 @@ impl<'j> Names<'j> {
         let edge = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default());
         let class = edge(bytes.first()).wrapping_mul(7) ^ edge(bytes.last()).wrapping_mul(3) ^ edge(bytes.get(1));
         let bit = 1 << (class % 64);
-        if self.classes & bit != 0 && self.names.iter().take(self.count).any(|known| *known == name) {
+        if self.classes & bit != 0 && self.first.iter().take(self.count).chain(&self.more).any(|known| *known == name) {
             return None;
         }
         self.classes |= bit;
-        *self.names.get_mut(self.count)? = name;
+        match self.first.get_mut(self.count) {
+            Some(place) => *place = name,
+            None if self.count < MAX_MEMBERS => self.more.push(name),
+            None => return None,
+        }
         self.count += 1;
         Some(())
     }
@@ -362,6 +387,17 @@ mod tests {
                 .is_some()
             );
             assert_eq!(read.filter(|number| number.is_finite()), serde_json::from_str::<f64>(text).ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_name_of_many_comes_twice() {
+        let names = |count: usize| (0..count).map(|number| format!("\"m{number}\":0")).collect::<Vec<_>>();
+        for count in 0..70 {
+            assert_eq!(skips(&format!("{{{}}}", names(count).join(","))), count <= 64, "{count}");
+            for twice in 0..count {
+                assert!(!skips(&format!("{{{},\"m{twice}\":0}}", names(count).join(","))), "{twice} of {count}");
+            }
         }
     }
 

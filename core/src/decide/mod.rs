@@ -10,6 +10,7 @@
 //! | `grants` | which namespaces may speak for a host |
 //! | `index` | which policy speaks for a host and a path |
 //! | `few` | lists that mostly hold one item |
+//! | `piece`, `scan` | texts that lie within another text; searching short ones |
 //! | `network` | address ranges |
 //! | `jwks` | the reader of key sets, key by key |
 //! | `keys` | public keys, parsed once, and the one place that verifies a signature |
@@ -41,9 +42,11 @@ mod jwks;
 mod keys;
 mod network;
 mod path;
+mod piece;
 mod policy;
 mod reason;
 mod request;
+mod scan;
 mod sender;
 mod signed_url;
 mod time;

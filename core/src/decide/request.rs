@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr, time::Instant};
 
-use super::{Path, Reason, path::fold};
+use super::{Path, Reason, path::fold, scan};
 
 /// Longest request target that is read, in bytes.
 const MAX_TARGET: usize = 16 * 1024;
@@ -331,7 +331,7 @@ impl<'a> Host<'a> {
 /// Cuts off `:port`. `None` for an empty or non-numeric port.
 fn strip_port(authority: &str) -> Option<&str> {
     let after_literal = memchr::memrchr(b']', authority.as_bytes()).map_or(0, |end| end + 1);
-    let Some(colon) = memchr::memchr(b':', authority.as_bytes().get(after_literal..)?) else { return Some(authority) };
+    let Some(colon) = scan::find(b':', authority.as_bytes().get(after_literal..)?) else { return Some(authority) };
     let (name, port) = authority.split_at_checked(after_literal + colon)?;
     let port = port.strip_prefix(':')?;
     (!port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
@@ -376,7 +376,7 @@ impl<'a> Target<'a> {
             Some(b'/') | None => target,
             Some(_) => strip_origin(target, host)?,
         };
-        let (path, query) = match memchr::memchr(b'?', target) {
+        let (path, query) = match scan::find(b'?', target) {
             Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
             None => (target, None),
         };

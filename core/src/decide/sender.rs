@@ -66,12 +66,7 @@ impl<'r> Evidence<'r> {
 
     /// What the token says of itself, for the log. `audience` is the matched one.
     pub(super) fn into_token_facts(self, audience: Option<&Audience>) -> Option<TokenFacts> {
-        let Token { kid, claims, .. } = self.token?.ok()?;
-        let audience = match audience {
-            Some(audience) => Some(audience.value.as_ref().into()),
-            None => claims.audiences.into_iter().next(),
-        };
-        Some(TokenFacts { issuer: claims.issuer, audience, kid: Some(kid) })
+        Some(self.token?.ok()?.into_facts(audience.map(|audience| &*audience.value)))
     }
 
     /// Checks everything that `checks` demands.
@@ -121,8 +116,8 @@ impl<'r> Evidence<'r> {
         if !rule.algorithms.contains(token.signed.algorithm) {
             return Err(Reason::AlgorithmRefused.into());
         }
-        let audience = claims::measure(&token.claims, rule, self.now)?;
-        let key = find_key(&rule.keys, &token.kid, self.keys, request)?;
+        let audience = claims::measure(&token.claims, token.payload(), rule, self.now)?;
+        let key = find_key(&rule.keys, token.kid(), self.keys, request)?;
         if !key.serves(token.signed.algorithm) {
             return Err(Reason::AlgorithmRefused.into());
         }
@@ -258,10 +253,12 @@ fn is_websocket_key(key: &[u8]) -> bool {
 
 /// Whether `Connection` nominates a header that decides something: a proxy behind this one would then drop it (CVE-2025-48865).
 pub(super) fn connection_nominates<'n>(request: &Request<'_>, mut names: impl Iterator<Item = &'n str>) -> bool {
-    names.any(|name| {
-        let mut nominated = request.headers.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
-        nominated.any(|nominated| nominated.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
-    })
+    let is_absent = request.headers.all("connection").next().is_none();
+    !is_absent
+        && names.any(|name| {
+            let mut nominated = request.headers.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
+            nominated.any(|nominated| nominated.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+        })
 }
 
 /// The header names that a sender's demands are read from.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 
-use super::{Algorithm, Header, Reason, base64url, json::Scanner, keys::Signed};
+use super::{Algorithm, Few, Header, Reason, TokenFacts, base64url, json::Scanner, keys::Signed, piece::Piece};
 
 /// Longest token that is read, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -25,12 +25,14 @@ pub(super) struct Token<'a> {
     pub(super) signed: Signed<'a>,
     /// The signature, encoded.
     signature: &'a [u8],
-    /// Which key it names.
-    pub(super) kid: Box<str>,
+    /// The header, decoded, and after it the payload.
+    text: String,
+    /// Where the payload begins.
+    payload_at: usize,
+    /// Which key it names, in the header.
+    kid: Piece,
     /// The claims that every sender measures.
     pub(super) claims: Claims,
-    /// The payload, decoded, for claims that only some senders read.
-    payload: Vec<u8>,
 }
 
 /// Says whose it is, so that nobody can use what is shown.
@@ -38,17 +40,17 @@ impl fmt::Debug for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
             .field("algorithm", &self.signed.algorithm)
-            .field("kid", &self.kid)
+            .field("kid", &self.kid())
             .field("claims", &self.claims)
             .finish_non_exhaustive()
     }
 }
 
-/// The registered claims that are measured (RFC 7519 section 4.1); dates in milliseconds since the Unix epoch.
+/// The registered claims that are measured (RFC 7519 section 4.1), texts as pieces of the payload; dates in milliseconds since the Unix epoch.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    pub(super) issuer: Option<Box<str>>,
-    pub(super) audiences: Vec<Box<str>>,
+    pub(super) issuer: Option<Piece>,
+    pub(super) audiences: Few<Piece>,
     pub(super) expires_ms: Option<i64>,
     pub(super) not_before_ms: Option<i64>,
     pub(super) issued_at_ms: Option<i64>,
@@ -85,19 +87,50 @@ impl<'a> Token<'a> {
         };
         // A third dot is no digit, so that `with_signature` refuses it; it is refused here already, before anything is decoded.
         let signature = token.get(second + 1..).filter(|rest| memchr::memchr(b'.', rest).is_none()).ok_or(Reason::TokenMalformed)?;
-        let mut buffer = vec![0; header.len().max(payload.len())];
-        let header = base64url::decode(header, &mut buffer).ok_or(Reason::TokenMalformed)?;
-        let header = JoseHeader::parse(header).ok_or(Reason::TokenMalformed)?;
+        let payload_at = base64url::decoded_len(header.len()).ok_or(Reason::TokenMalformed)?;
+        let length = payload_at + base64url::decoded_len(payload.len()).unwrap_or_default();
+        #[expect(
+            clippy::slow_vector_initialization,
+            reason = "little memory that is zero already takes the allocator longer than to ask and to fill"
+        )]
+        let mut buffer = Vec::with_capacity(length);
+        buffer.resize(length, 0);
+        let (header_room, payload_room) = buffer.split_at_mut_checked(payload_at).ok_or(Reason::TokenMalformed)?;
+        let header = base64url::decode(header, header_room).ok_or(Reason::TokenMalformed)?;
+        let header_text = std::str::from_utf8(header).map_err(|_| Reason::TokenMalformed)?;
+        let header = JoseHeader::parse(header_text).ok_or(Reason::TokenMalformed)?;
         let algorithm = header.algorithm.as_deref().ok_or(Reason::TokenMalformed)?;
         let algorithm = Algorithm::from_name(algorithm).ok_or(Reason::AlgorithmRefused)?;
-        let kid = header.kid.filter(|kid| !kid.is_empty() && kid.len() <= MAX_KID).ok_or(Reason::TokenMalformed)?.into();
+        let kid = header.kid.filter(|kid| (1..=MAX_KID).contains(&kid.of(header_text).len())).ok_or(Reason::TokenMalformed)?;
         if signature.is_empty() || base64url::decoded_len(signature.len()).is_none_or(|length| length > MAX_SIGNATURE) {
             return Err(Reason::TokenMalformed);
         }
-        let payload_len = base64url::decode(payload, &mut buffer).ok_or(Reason::TokenMalformed)?.len();
-        buffer.truncate(payload_len);
-        let claims = Claims::parse(&buffer).ok_or(Reason::TokenMalformed)?;
-        Ok(Self { signed: Signed::new(algorithm, signed), signature, kid, claims, payload: buffer })
+        base64url::decode(payload, payload_room).ok_or(Reason::TokenMalformed)?;
+        let text = String::from_utf8(buffer).map_err(|_| Reason::TokenMalformed)?;
+        let claims = text.get(payload_at..).and_then(Claims::parse).ok_or(Reason::TokenMalformed)?;
+        Ok(Self { signed: Signed::new(algorithm, signed), signature, text, payload_at, kid, claims })
+    }
+
+    /// Which key it names.
+    pub(super) fn kid(&self) -> &str {
+        self.kid.of(&self.text)
+    }
+
+    /// `iss`.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.claims.issuer(self.payload())
+    }
+
+    /// What it says of itself, for the log. `audience` is the matched one.
+    pub(super) fn into_facts(self, audience: Option<&str>) -> TokenFacts {
+        let given = match audience {
+            // Nearly always spelled alike; else the policy's spelling counts.
+            Some(audience) => self.claims.audiences.iter().find(|given| given.of(self.payload()) == audience),
+            None => self.claims.audiences.first(),
+        };
+        let audience = given.map(|given| given.clone().moved_by(self.payload_at)).or_else(|| audience.map(Piece::from));
+        let issuer = self.claims.issuer.map(|issuer| issuer.moved_by(self.payload_at));
+        TokenFacts::within(self.text, issuer, audience, Some(self.kid))
     }
 
     /// Hands the decoded signature to `verify`. It is decoded only here: most refusals never get this far.
@@ -111,18 +144,18 @@ impl<'a> Token<'a> {
 
     /// Calls `member` with each claim's name; it must read the claim's value from the scanner. `None` if it does not like one.
     pub(super) fn read_claims<'t>(&'t self, member: impl FnMut(&'t str, &mut Scanner<'t>) -> Option<()>) -> Option<()> {
-        Scanner::read_object(std::str::from_utf8(&self.payload).ok()?, member)
+        Scanner::read_object(self.payload(), member)
     }
 
     /// The claims as JSON text; strict, since it was read once.
-    pub(super) fn payload(&self) -> Option<&str> {
-        std::str::from_utf8(&self.payload).ok()
+    pub(super) fn payload(&self) -> &str {
+        self.text.get(self.payload_at..).unwrap_or_default()
     }
 
     /// A claim's value as any JSON, of the top level or where a JSON pointer leads (a name that begins with `/`); `None` if it is absent. Null where the library cannot read all of the payload (half a character, in
     /// a claim that nobody measures): nobody knows then what its claims are.
     pub(super) fn claim(&self, name: &str) -> Option<Value> {
-        match serde_json::from_slice::<serde_json::Map<String, Value>>(&self.payload) {
+        match serde_json::from_str::<serde_json::Map<String, Value>>(self.payload()) {
             Ok(claims) if name.starts_with('/') => Value::Object(claims).pointer(name).cloned(),
             Ok(mut claims) => claims.remove(name),
             Err(_) => Some(Value::Null),
@@ -134,16 +167,16 @@ impl<'a> Token<'a> {
 #[derive(Default)]
 struct JoseHeader<'a> {
     algorithm: Option<Cow<'a, str>>,
-    kid: Option<Cow<'a, str>>,
+    kid: Option<Piece>,
 }
 
 impl<'a> JoseHeader<'a> {
-    fn parse(json: &'a [u8]) -> Option<Self> {
+    fn parse(json: &'a str) -> Option<Self> {
         let mut header = Self::default();
-        Scanner::read_object(std::str::from_utf8(json).ok()?, |name, scanner| {
+        Scanner::read_object(json, |name, scanner| {
             match name {
                 "alg" => header.algorithm = Some(scanner.string()?),
-                "kid" => header.kid = Some(scanner.string()?),
+                "kid" => header.kid = Some(scanner.piece()?),
                 name if FORBIDDEN_PARAMETERS.contains(&name) => return None,
                 _ => scanner.skip()?,
             }
@@ -154,12 +187,17 @@ impl<'a> JoseHeader<'a> {
 }
 
 impl Claims {
-    fn parse(json: &[u8]) -> Option<Self> {
+    /// `iss`, of these claims as they were read from `payload`.
+    pub(super) fn issuer<'t>(&'t self, payload: &'t str) -> Option<&'t str> {
+        self.issuer.as_ref().map(|issuer| issuer.of(payload))
+    }
+
+    fn parse(payload: &str) -> Option<Self> {
         let mut claims = Self::default();
-        Scanner::read_object(std::str::from_utf8(json).ok()?, |name, scanner| {
+        Scanner::read_object(payload, |name, scanner| {
             match name {
-                "iss" => claims.issuer = Some(scanner.string()?.into()),
-                "aud" => claims.audiences = scanner.strings()?,
+                "iss" => claims.issuer = Some(scanner.piece()?),
+                "aud" => claims.audiences = scanner.pieces()?,
                 "exp" => claims.expires_ms = Some(read_date(scanner)?),
                 "nbf" => claims.not_before_ms = Some(read_date(scanner)?),
                 "iat" => claims.issued_at_ms = Some(read_date(scanner)?),

@@ -1,9 +1,9 @@
 //! What was decided. A verdict cannot be built without saying allow, deny or answer, and an allow that still waits for something is
 //! another type, so that no listener can render it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-use super::{Forward, KeySetId, PolicyId, Reason, ReuseMode};
+use super::{Few, Forward, KeySetId, PolicyId, Reason, ReuseMode, piece::Piece};
 
 /// What [`super::decide`] came to.
 #[derive(Debug)]
@@ -73,14 +73,14 @@ pub struct Allow {
 pub struct Mutations {
     pub(super) forward: Option<Arc<Forward>>,
     /// The values of `forward.headers`, in its order; `None` and what is missing at the end = removed.
-    pub(super) values: Vec<Option<Box<str>>>,
+    pub(super) values: Few<Option<Box<str>>>,
 }
 
 impl Mutations {
     /// What `forward` asks for, with the values of its headers in its order; `None` and what is missing at the end = removed.
     #[must_use]
     pub fn new(forward: Arc<Forward>, values: Vec<Option<Box<str>>>) -> Self {
-        Self { forward: Some(forward), values }
+        Self { forward: Some(forward), values: values.into() }
     }
 
     /// Headers to overwrite or add: lower-case name and value.
@@ -138,15 +138,79 @@ pub struct About {
 }
 
 /// What a token says of itself; believed only when the signature was verified.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct TokenFacts {
-    /// `iss`.
-    pub issuer: Option<Box<str>>,
-    /// The matched audience, else the first one.
-    pub audience: Option<Box<str>>,
-    /// `kid`.
-    pub kid: Option<Box<str>>,
+    /// What the others lie within.
+    text: String,
+    issuer: Option<Span>,
+    audience: Option<Span>,
+    kid: Option<Span>,
 }
+
+/// Where a text begins and ends.
+type Span = (u32, u32);
+
+impl TokenFacts {
+    /// These.
+    #[must_use]
+    pub fn new(issuer: Option<&str>, audience: Option<&str>, kid: Option<&str>) -> Self {
+        Self::within(String::new(), issuer.map(Piece::from), audience.map(Piece::from), kid.map(Piece::from))
+    }
+
+    /// Pieces of `text`.
+    pub(super) fn within(mut text: String, issuer: Option<Piece>, audience: Option<Piece>, kid: Option<Piece>) -> Self {
+        let mut place = |piece: Piece| {
+            let range = match piece {
+                Piece::Within(range) => range,
+                Piece::Own(own) => {
+                    text.push_str(&own);
+                    text.len() - own.len()..text.len()
+                }
+            };
+            Some((u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?))
+        };
+        let [issuer, audience, kid] = [issuer, audience, kid].map(|piece| piece.and_then(&mut place));
+        Self { text, issuer, audience, kid }
+    }
+
+    /// `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.text_at(self.issuer)
+    }
+
+    /// The matched audience, else the first one.
+    #[must_use]
+    pub fn audience(&self) -> Option<&str> {
+        self.text_at(self.audience)
+    }
+
+    /// `kid`.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.text_at(self.kid)
+    }
+
+    fn text_at(&self, span: Option<Span>) -> Option<&str> {
+        let (start, end) = span?;
+        self.text.get(start as usize..end as usize)
+    }
+}
+
+/// Shows these and nothing else of the token.
+impl fmt::Debug for TokenFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFacts").field("issuer", &self.issuer()).field("audience", &self.audience()).field("kid", &self.kid()).finish()
+    }
+}
+
+impl PartialEq for TokenFacts {
+    fn eq(&self, other: &Self) -> bool {
+        (self.issuer(), self.audience(), self.kid()) == (other.issuer(), other.audience(), other.kid())
+    }
+}
+
+impl Eq for TokenFacts {}
 
 impl Verdict {
     /// A denial about nothing in particular.

@@ -40,7 +40,7 @@ impl<'v> Metadata<'v> {
         let Some(token) = verdict.about.token.as_ref().filter(|_| believed) else {
             return Self([decision, reason, policy, sender, None, None, None]);
         };
-        let audience = token.audience.as_deref().map(|audience| ("audience", audience));
+        let audience = token.audience().map(|audience| ("audience", audience));
         // ACS sends them with the upgrade to a WebSocket, and with nothing else.
         let upgrade = raw.filter(|raw| raw.method == b"GET");
         let id = |name: &'static str, header| Some((name, call_id(upgrade?, header)?));

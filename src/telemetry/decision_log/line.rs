@@ -47,9 +47,9 @@ impl<'r> Line<'r> {
             line.text("source", raw.source.map(|source| source.to_string()));
         }
         if let Some(token) = &about.token {
-            line.text("issuer", token.issuer.as_deref());
-            line.text("audience", token.audience.as_deref());
-            line.text("kid", token.kid.as_deref());
+            line.text("issuer", token.issuer());
+            line.text("audience", token.audience());
+            line.text("kid", token.kid());
         }
         if let Some(raw) = subject.raw {
             let ids = CallIds::of(raw);

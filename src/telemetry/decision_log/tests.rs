@@ -63,7 +63,7 @@ fn policy() -> Arc<Policy> {
 }
 
 fn denied(reason: Reason) -> Verdict {
-    let token = TokenFacts { issuer: Some("iss".into()), audience: Some("aud".into()), kid: Some("k1".into()) };
+    let token = TokenFacts::new(Some("iss"), Some("aud"), Some("k1"));
     let about =
         About { policy: Some(Arc::clone(&policy().id)), sender: Some("callbacks".into()), token: Some(token), verified: true, ..About::default() };
     Verdict { decision: Decision::Deny(reason), about }
@@ -152,7 +152,7 @@ fn no_query_is_ever_written() {
 fn what_the_client_chose_is_cut() {
     let long = format!("/{}", "a".repeat(1_000));
     let mut verdict = denied(Reason::IssuerMismatch);
-    verdict.about.token = Some(TokenFacts { issuer: Some("i".repeat(1_000).into()), audience: None, kid: None });
+    verdict.about.token = Some(TokenFacts::new(Some(&"i".repeat(1_000)), None, None));
     let value = json_line(&verdict, &raw(long.as_bytes(), Headers::new(false), Body::Absent));
     for field in ["path", "issuer"] {
         assert_eq!(value[field].as_str().unwrap().chars().count(), 256);

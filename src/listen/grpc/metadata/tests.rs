@@ -34,7 +34,7 @@ fn verdict(decision: Decision, verified: bool) -> Verdict {
     let about = About {
         policy: Some(Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "calls", "uid"))),
         sender: Some("acs".into()),
-        token: Some(TokenFacts { issuer: Some("issuer".into()), audience: Some("contoso-resource".into()), kid: Some("k1".into()) }),
+        token: Some(TokenFacts::new(Some("issuer"), Some("contoso-resource"), Some("k1"))),
         verified,
         ..About::default()
     };
