@@ -5,9 +5,10 @@
 //!
 //! Must not know: what becomes of the request.
 
-use bytes::BufMut;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use bytes::BytesMut;
 use ringfence_core::decide::{Allow, AllowReason, Decision, Header, RawRequest, Reason, Verdict};
+
+use super::fields::{open, prefixed, text};
 
 /// `CheckResponse.dynamic_metadata`, a `google.protobuf.Struct`.
 const DYNAMIC_METADATA: u32 = 4;
@@ -55,16 +56,13 @@ impl<'v> Metadata<'v> {
     }
 
     /// Writes it as a field of a `CheckResponse`.
-    pub(super) fn encode(&self, buffer: &mut impl BufMut) {
+    pub(super) fn encode(&self, buffer: &mut BytesMut) {
         open(DYNAMIC_METADATA, self.fields_len(), buffer);
         for (name, value) in self.0.iter().flatten() {
-            let value_len = prefixed(STRING_VALUE, value.len());
             open(FIELDS, entry_len(name, value), buffer);
-            open(ENTRY_KEY, name.len(), buffer);
-            buffer.put_slice(name.as_bytes());
-            open(ENTRY_VALUE, value_len, buffer);
-            open(STRING_VALUE, value.len(), buffer);
-            buffer.put_slice(value.as_bytes());
+            text(ENTRY_KEY, name, buffer);
+            open(ENTRY_VALUE, prefixed(STRING_VALUE, value.len()), buffer);
+            text(STRING_VALUE, value, buffer);
         }
     }
 
@@ -82,17 +80,6 @@ fn call_id<'r>(raw: &'r RawRequest<'_>, header: &str) -> Option<&'r str> {
 
 fn entry_len(name: &str, value: &str) -> usize {
     prefixed(ENTRY_KEY, name.len()) + prefixed(ENTRY_VALUE, prefixed(STRING_VALUE, value.len()))
-}
-
-/// The length of a field of `length` bytes with what stands before it.
-fn prefixed(tag: u32, length: usize) -> usize {
-    key_len(tag) + encoded_len_varint(length as u64) + length
-}
-
-/// Writes what stands before a field of `length` bytes.
-fn open(tag: u32, length: usize, buffer: &mut impl BufMut) {
-    encode_key(tag, WireType::LengthDelimited, buffer);
-    encode_varint(length as u64, buffer);
 }
 
 #[cfg(test)]

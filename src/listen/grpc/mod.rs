@@ -44,6 +44,7 @@ use super::{
     tls::Tls,
 };
 
+mod fields;
 mod frame;
 #[cfg(feature = "fuzzing")]
 pub(super) mod fuzzing;

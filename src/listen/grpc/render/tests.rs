@@ -3,6 +3,8 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use envoy_types::pb::envoy::service::auth::v3::OkHttpResponse;
+use proptest::{collection::vec, option, prelude::*};
 use ringfence_core::decide::{About, Allow, AllowReason, Forward, PolicyId, PolicyKind};
 
 use super::*;
@@ -90,6 +92,29 @@ fn an_allow_overwrites_removes_and_strips() {
     assert!(ok.response_headers_to_add.is_empty());
 }
 
+proptest! {
+    /// What is written is what the generated types write.
+    #[test]
+    fn an_allow_is_written_as_the_library_writes_it(
+        set in vec((".{0,40}", option::of(".{0,200}")), 0..4),
+        remove in vec(".{0,140}", 0..4),
+        strip in vec(".{0,40}", 0..3),
+    ) {
+        let names = |names: &[String]| names.iter().map(|name| Arc::from(name.as_str())).collect();
+        let headers = set.iter().map(|(name, _)| (Arc::from(name.as_str()), Box::from("claim"))).collect();
+        let forward = Forward { headers, remove: names(&remove), strip_query: names(&strip) };
+        let mutations = Mutations::new(Arc::new(forward), set.iter().map(|(_, value)| value.as_deref().map(Box::from)).collect());
+        let is_set = |name: &str| set.iter().any(|(set, value)| set == name && value.is_some());
+        let ok = OkHttpResponse {
+            headers: set.iter().filter_map(|(name, value)| Some(overwrite(name, value.as_deref()?))).collect(),
+            headers_to_remove: mutations.remove_headers().filter(|name| !is_set(name)).map(str::to_owned).collect(),
+            query_parameters_to_remove: strip,
+            ..OkHttpResponse::default()
+        };
+        prop_assert_eq!(allow(mutations).http_response, Some(HttpResponse::OkResponse(ok)));
+    }
+}
+
 #[test]
 fn set_headers_replace_what_the_client_sent_in_old_and_new_envoys() {
     #[expect(deprecated, reason = "older Envoys read it")]
@@ -137,7 +162,9 @@ fn exactly_two_functions_build_a_check_response() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
                 let source = fs::read_to_string(&path).unwrap();
-                let built = ["CheckResponse {", "CheckResponse::default", "CheckResponse::new"].iter().map(|text| source.matches(text).count());
+                let built = ["CheckResponse {", "CheckResponse::default", "CheckResponse::new", "open(OK_RESPONSE, "]
+                    .iter()
+                    .map(|text| source.matches(text).count());
                 let returned = source.matches("-> CheckResponse {").count();
                 builders.extend(std::iter::repeat_n(path, built.sum::<usize>() - returned));
             }
