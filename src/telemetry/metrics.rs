@@ -7,18 +7,19 @@ mod tests;
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, PullingGauge, Registry, TextEncoder, core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, PullingGauge, Registry, TextEncoder,
+    core::Collector,
 };
 use ringfence_core::{
     compile::{FindingReason, Report, Severity},
-    decide::{AllowReason, Decision, Floor, Mode, Policy, PolicyId, PolicySet, Rules, Verdict, Wire},
+    decide::{AllowReason, Decision, Floor, Mode, Policy, PolicyId, PolicySet, Reason, Rules, Verdict, Wire},
 };
 
 pub use prometheus::Error as MetricsError;
@@ -63,6 +64,8 @@ pub struct Metrics {
     config_hash: IntGauge,
     source_ranges: IntGaugeVec,
     log_suppressed: IntCounterVec,
+    /// Those of `log_suppressed` that were counted, by reason: a flood of refusals resolves no labels.
+    suppressed_refusals: Box<[OnceLock<IntCounter>]>,
     certificate_expiry: IntGaugeVec,
 }
 
@@ -116,6 +119,7 @@ impl Metrics {
                 "Decisions that were not logged: too many of their kind in one second, or the log could not keep up.",
                 &["reason"],
             )?,
+            suppressed_refusals: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
             registry,
         })
     }
@@ -166,8 +170,12 @@ impl Metrics {
     }
 
     /// Counts a line that the decision log left out.
-    pub fn log_suppressed(&self, reason: &str) {
-        self.log_suppressed.with_label_values(&[reason]).inc();
+    pub fn log_suppressed(&self, verdict: &Verdict) {
+        let resolve = || self.log_suppressed.with_label_values(&[verdict.reason_label()]);
+        match verdict.denied().and_then(|reason| self.suppressed_refusals.get(reason as usize)) {
+            Some(counter) => counter.get_or_init(resolve).inc(),
+            None => resolve().inc(),
+        }
     }
 
     /// Shows what is in force from now on, and forgets what was counted for policies and senders that are gone.

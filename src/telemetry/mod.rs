@@ -56,7 +56,7 @@ impl Telemetry {
         self.metrics.count(verdict, subject.wire, finished.saturating_duration_since(subject.arrived), wall_ms);
         match self.log.offer(verdict, subject, policies, finished, wall_ms) {
             Logged::Queued | Logged::Unwanted => {}
-            Logged::Suppressed => self.metrics.log_suppressed(verdict.reason_label()),
+            Logged::Suppressed => self.metrics.log_suppressed(verdict),
         }
         if let Some(address) = verdict.about.hidden_client {
             self.hint_at_hidden_client(address, verdict, wall_ms);

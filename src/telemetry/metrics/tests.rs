@@ -188,7 +188,7 @@ fn every_metric_has_help_and_a_conventional_name() {
     let metrics = Metrics::new().unwrap();
     metrics.reloaded("files", ReloadResult::Applied);
     metrics.source_ranges([("acs-media", 3)]);
-    metrics.log_suppressed("no_policy");
+    metrics.log_suppressed(&Verdict::deny(Reason::NoPolicy));
     for family in metrics.registry().gather() {
         let name = family.name();
         assert!(family.help().ends_with('.'), "{name}: {}", family.help());
