@@ -4,6 +4,7 @@
 
 mod callback_key;
 pub mod check;
+pub mod crds;
 pub mod demo;
 pub mod hash_key;
 pub mod issuer;
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Demo(demo::Demo),
     Check(Box<check::Check>),
+    Crds(crds::Crds),
     HashKey(hash_key::HashKey),
     /// Answer checks until told to leave
     ///
@@ -99,6 +101,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     let flags = matches.subcommand().map_or(matches, |(_, flags)| flags);
     match command {
         Command::Check(command) => command.run(flags),
+        Command::Crds(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::HashKey(command) => command.run(),
         Command::Serve(_) => serve::run(flags),

@@ -13,6 +13,7 @@
 
 mod architecture;
 mod cases;
+mod definitions;
 #[cfg(feature = "real-proxies")]
 mod deploy;
 mod docs;

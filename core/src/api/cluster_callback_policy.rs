@@ -1,23 +1,31 @@
 //! `ClusterCallbackPolicy` (cluster-scoped, `ccbp`): the operator's own policies.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Forward, Match, Mode, Sender, Sources, present};
+use super::{
+    Forward, Match, Mode, Sender, Sources, present,
+    schema::{fields, rules},
+};
 
 /// What a `ClusterCallbackPolicy` says. Secrets and `ConfigMap`s it names live in the operator's resource namespace.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = rules::cluster_policy)]
 pub struct ClusterCallbackPolicySpec {
-    /// Fallback (default) or Always.
+    /// When it counts; default Fallback.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(extend("default" = "Fallback"))]
     pub applies: Option<Applies>,
-    /// Enforce (default) or Shadow.
+    /// Whether its answers are enforced; default Enforce.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(extend("default" = "Enforce"))]
     pub mode: Option<Mode>,
     /// Which requests it speaks for; under Always, `hosts` may be `["*"]`.
     pub r#match: Match,
     /// Under Fallback: as in a `CallbackPolicy`.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(schema_with = "fields::senders")]
     pub senders: Option<Vec<Sender>>,
     /// Under Fallback: as in a `CallbackPolicy`.
     #[serde(default, deserialize_with = "present")]
@@ -28,7 +36,7 @@ pub struct ClusterCallbackPolicySpec {
 }
 
 /// When a `ClusterCallbackPolicy` counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Applies {
     /// Where no `CallbackPolicy` matches.
     #[default]

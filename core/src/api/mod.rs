@@ -12,6 +12,7 @@ mod duration;
 mod host_grant;
 mod kind;
 mod object;
+mod schema;
 mod sender;
 mod source_range_set;
 mod stored;
@@ -24,6 +25,7 @@ pub use duration::{Duration, DurationError};
 pub use host_grant::HostGrantSpec;
 pub use kind::{API_VERSION, GROUP, Kind};
 pub use object::{Location, Object, ObjectKey, Origin};
+pub use schema::{Definition, definitions};
 pub use sender::{
     ApiKey, AudiencesFrom, Authority, CallAutomation, ClaimMatch, ClaimValue, ConfigMapKey, ConfigMapName, EventGrid, EventGridCloud, EventGridToken,
     Handshake, JwksFrom, Jwt, NoToken, OnMismatch, SecretKey, Sender, SenderType, SignedUrl, Sources, TokenReuse, Transport, Upstream, UrlBinding,
@@ -75,6 +77,18 @@ pub mod bounds {
     pub const SUBSCRIPTION_NAMES: usize = 32;
     /// Grants' `hosts` and `namespaces`, each.
     pub const GRANTED: usize = 256;
+}
+
+/// What counts where nothing is written. Of enumerations it is their own default, of truth values `false`.
+pub mod defaults {
+    use super::Duration;
+
+    /// `clockSkew`.
+    pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+    /// `signed.maxAge`.
+    pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+    /// `jwt.algorithms` is this one alone.
+    pub const ALGORITHM: &str = "RS256";
 }
 
 /// Reads an optional field that is there: unlike `Option`'s own reader, it takes null for what it is.

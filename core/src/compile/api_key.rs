@@ -1,7 +1,7 @@
 //! The API key of a sender: where it travels, and the digests of the active keys, or the keys that its URLs are signed with.
 
 use crate::{
-    api::{ApiKey, Duration, SecretKey, SenderType, SignedUrl, Upstream, UrlBinding, bounds::API_KEYS},
+    api::{ApiKey, Duration, SecretKey, SenderType, SignedUrl, Upstream, UrlBinding, bounds::API_KEYS, defaults},
     decide::{ActiveKeys, ApiKeyCarrier, ApiKeyRule, SigningKey, UrlSigning},
 };
 
@@ -14,7 +14,6 @@ use super::{
     spec::SenderReading,
 };
 
-const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// A shorter signing key is warned of: whoever has one URL can try keys on it at leisure.
 const STRONG_KEY: usize = 32;
 
@@ -85,10 +84,10 @@ fn compile_signed(
         findings.warning(at, reasons::LIKELY_MISTAKE, message);
     }
     let carrier = query_carrier(query, &at.key("query"), context, findings);
-    let max_age = max_age.unwrap_or(DEFAULT_MAX_AGE);
+    let max_age = max_age.unwrap_or(defaults::MAX_AGE);
     let mark = findings.mark();
     if max_age == Duration::default() {
-        findings.invalid(&at.key("maxAge"), format!("no URL is good for `0s`; leave the field out for {DEFAULT_MAX_AGE}"));
+        findings.invalid(&at.key("maxAge"), format!("no URL is good for `0s`; leave the field out for {}", defaults::MAX_AGE));
     }
     let at_refs = at.key("secretRefs");
     if refs.len() > API_KEYS {

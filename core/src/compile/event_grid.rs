@@ -8,8 +8,9 @@
 
 use crate::{
     api::{
-        ApiKey, Authority, Duration, EventGrid, EventGridCloud, EventGridToken, Handshake,
+        ApiKey, Authority, Duration, EventGrid, EventGridCloud, EventGridToken, Handshake, TokenReuse,
         bounds::{APPLICATION_IDS, ROLES, SUBSCRIPTION_NAMES, TEXT_LENGTH},
+        defaults,
     },
     decide::{
         Algorithm, AlgorithmSet, Audiences, ClaimRule, EntraRule, EventGridRule, HandshakeMode, Issuers, KeySetId, TokenRule, parse_guid, reuse_scope,
@@ -116,10 +117,11 @@ fn judge_no_token(spec: &EventGrid, api_key: Option<&ApiKey>, at: &Field<'_>, fi
         ("applicationIds", application_ids.is_some()),
         ("roles", roles.is_some()),
         ("authority", authority.is_some()),
-        ("clockSkew", clock_skew.is_some()),
+        // An API server writes defaults into what it stores.
+        ("clockSkew", clock_skew.is_some_and(|skew| skew != defaults::CLOCK_SKEW)),
         ("maxLifetime", max_lifetime.is_some()),
-        ("requireIssuedAt", require_issued_at.is_some()),
-        ("tokenReuse", token_reuse.is_some()),
+        ("requireIssuedAt", *require_issued_at == Some(true)),
+        ("tokenReuse", token_reuse.is_some_and(|reuse| reuse != TokenReuse::default())),
     ];
     for (field, _) in unused.into_iter().filter(|(_, is_given)| *is_given) {
         let message = format!("`{field}` is about a token, which `token: None` does not look at; take one of the two out");

@@ -4,6 +4,7 @@ use crate::{
     api::{
         self, ClaimMatch, Jwt,
         bounds::{CLAIM_VALUE_LENGTH, CLAIM_VALUES, CLAIMS, TEXT_LENGTH},
+        defaults,
     },
     decide::{
         Algorithm, AlgorithmSet, Audiences, ClaimDemand, ClaimName, ClaimRule, ClaimValue, Decimal, Issuers, KeySetId, KeySource, TokenRule,
@@ -81,7 +82,8 @@ fn compile_keys(spec: &Jwt, namespace: &str, at: &Field<'_>, context: &mut Conte
 }
 
 fn compile_algorithms(names: Option<&[String]>, at: &Field<'_>, findings: &mut Findings<'_>) -> AlgorithmSet {
-    let Some(names) = names else { return AlgorithmSet::new([Algorithm::RS256]) };
+    let default = [defaults::ALGORITHM.to_owned()];
+    let names = names.unwrap_or(&default);
     if names.len() > Algorithm::ALL.len() {
         findings.invalid(at, format!("{} algorithms; there are {}", names.len(), Algorithm::ALL.len()));
     }

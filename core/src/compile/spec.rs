@@ -31,6 +31,9 @@ const METADATA: &[&str] = &[
     "uid",
 ];
 
+/// Where `kubectl apply` keeps what was written, from which it has taken out the nulls before it sends the rest.
+const LAST_APPLIED: &str = "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration";
+
 /// A policy's `spec` as far as it could be read. What could not is in the findings.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -116,7 +119,38 @@ pub(super) fn check_envelope(object: &Object, findings: &mut Findings<'_>) -> bo
     if let Some(Value::Object(members)) = object.raw.get("metadata") {
         report_unknown(members, METADATA, &Field::OBJECT.key("metadata"), findings);
     }
+    report_dropped_nulls(object, findings);
     !findings.has_errors_since(mark)
+}
+
+/// A null that was written is refused, though it never came here.
+fn report_dropped_nulls(object: &Object, findings: &mut Findings<'_>) {
+    let written = object.raw.pointer(LAST_APPLIED).and_then(Value::as_str).filter(|written| written.contains("null"));
+    let Some(written) = written.and_then(|written| serde_json::from_str::<Value>(written).ok()) else { return };
+    if let (Some(written), Some(spec)) = (written.get("spec"), object.raw.get("spec")) {
+        compare_nulls(written, spec, &Field::SPEC, findings);
+    }
+}
+
+fn compare_nulls(written: &Value, stored: &Value, at: &Field<'_>, findings: &mut Findings<'_>) {
+    match (written, stored) {
+        (Value::Object(written), Value::Object(stored)) => {
+            for (name, value) in written {
+                match stored.get(name) {
+                    Some(stored) => compare_nulls(value, stored, &at.key(name), findings),
+                    None if value.is_null() => {
+                        findings.invalid(&at.key(name), "null is no value, and `kubectl apply` drops it; leave the field out, or give it one");
+                    }
+                    None => {}
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(stored)) => {
+            let both = written.iter().zip(stored).enumerate();
+            both.for_each(|(index, (written, stored))| compare_nulls(written, stored, &at.index(index), findings));
+        }
+        _ => {}
+    }
 }
 
 fn report_unknown(members: &Map<String, Value>, known: &[&str], at: &Field<'_>, findings: &mut Findings<'_>) {
@@ -231,6 +265,10 @@ fn read_entries<T: serde::de::DeserializeOwned>(value: Option<&Value>, at: &Fiel
         }
         Some(Value::Array(_)) => {
             findings.invalid(at, "an empty list means nothing; give it an item, or leave the field out");
+            Vec::new()
+        }
+        Some(Value::Null) => {
+            findings.invalid(at, "null is no value; leave the field out, or give it one");
             Vec::new()
         }
         Some(_) => {

@@ -62,6 +62,37 @@ fn object(raw: Value) -> Object {
     }
 }
 
+/// The document as `kubectl apply` sends it: nulls taken out, and what was written kept beside it.
+fn applied(mut written: Value, place: &str) -> Value {
+    *written.pointer_mut(place).unwrap() = Value::Null;
+    let annotation = json!({"kubectl.kubernetes.io/last-applied-configuration": written.to_string()});
+    let (parent, name) = place.rsplit_once('/').unwrap();
+    written.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
+    written["metadata"]["annotations"] = annotation;
+    written
+}
+
+#[test]
+fn a_null_that_kubectl_dropped_is_refused_all_the_same() {
+    let said = |document: Value| {
+        let report = compile(&[object(document)], &Options::default()).reports.remove(0);
+        report.findings.into_iter().map(|finding| format!("{}: {}", finding.field, finding.message)).collect::<Vec<_>>()
+    };
+    let dropped = "null is no value, and `kubectl apply` drops it; leave the field out, or give it one";
+    for (place, field) in [
+        ("/spec/senders/0/sources", "spec.senders[0].sources"),
+        ("/spec/senders/0/sources/cidrs", "spec.senders[0].sources.cidrs"),
+        ("/spec/forward", "spec.forward"),
+        ("/spec/match/paths", "spec.match.paths"),
+    ] {
+        assert_eq!(said(applied(policy(), place)), [format!("{field}: {dropped}")]);
+    }
+    // What was put right since is right, whatever was written once.
+    let mut corrected = policy();
+    corrected["metadata"]["annotations"] = applied(policy(), "/spec/senders/0/sources")["metadata"]["annotations"].clone();
+    assert_eq!(said(corrected), Vec::<String>::new());
+}
+
 /// Every place in a document, as JSON pointers.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());

@@ -4,6 +4,7 @@ use crate::{
     api::{
         self, Duration, TokenReuse,
         bounds::{AUDIENCES, TEXT_LENGTH},
+        defaults,
     },
     decide::{Audience, KeySetId, KeySource, ReuseMode},
 };
@@ -14,7 +15,6 @@ use super::{
     url,
 };
 
-const DEFAULT_SKEW: Duration = Duration::from_secs(30);
 const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// How long tokens count and how often, as it is written.
@@ -44,7 +44,7 @@ pub(super) fn compile_limits(
     findings: &mut Findings<'_>,
 ) -> Limits {
     let WrittenLimits { clock_skew, max_lifetime, require_issued_at, token_reuse } = written;
-    let clock_skew = clock_skew.unwrap_or(DEFAULT_SKEW);
+    let clock_skew = clock_skew.unwrap_or(defaults::CLOCK_SKEW);
     if clock_skew > MAX_SKEW {
         findings.invalid(&at.key("clockSkew"), format!("`{clock_skew}` is too long: at most {MAX_SKEW}; better set the clock"));
     }

@@ -123,6 +123,9 @@ fn without_a_token_a_key_decides_and_what_is_about_tokens_is_pointed_out() {
     let rule = checks.event_grid.as_ref().unwrap();
     assert_eq!((rule.handshake, &*rule.subscriptions), (HandshakeMode::PassThrough, &[Box::<str>::from("incoming-calls")][..]));
     assert!(checks.token.is_none() && checks.api_key.is_some());
+    // What an API server writes where nothing was written.
+    let compiled = event_grid("token: None, clockSkew: 30s, requireIssuedAt: false, tokenReuse: Observe, cloud: Public, handshake: Answer", &key);
+    assert_eq!(said(&compiled), Vec::<String>::new());
     let compiled = event_grid(&format!("token: None, tenantId: {TENANT}, maxLifetime: 1h"), &key);
     let said = said(&compiled);
     assert_eq!(said.len(), 2, "{said:?}");

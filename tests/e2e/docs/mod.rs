@@ -35,6 +35,8 @@ use std::{
 };
 
 use self::blocks::{Block, Task};
+#[cfg(feature = "real-proxies")]
+pub use self::yaml::valid_policies;
 
 /// The repository.
 fn root() -> &'static Path {

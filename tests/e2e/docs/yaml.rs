@@ -27,6 +27,21 @@ fn policies_in_the_documentation_are_valid() {
     }
 }
 
+/// The policies that are said to be valid, in folders that belong together, with their places.
+#[cfg(feature = "real-proxies")]
+pub fn valid_policies() -> Vec<(String, Vec<String>)> {
+    let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for page in pages() {
+        for block in &page.blocks {
+            if let Ok(Task::Valid { together }) = block.task() {
+                let folder = if together.is_empty() { page.place(block) } else { format!("{} {together}", page.path.display()) };
+                folders.entry(folder).or_default().push(block.text.clone());
+            }
+        }
+    }
+    folders.into_iter().collect()
+}
+
 fn accept(page: &Page, blocks: &[(String, &str)]) {
     let (accepted, said) = validate(blocks);
     assert!(accepted, "{}:\n{said}", page.path.display());

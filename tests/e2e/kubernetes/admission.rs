@@ -3,7 +3,6 @@
 use std::{
     fs,
     num::NonZeroUsize,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -63,7 +62,7 @@ const SOURCES: &str = "      sources: {sets: [acs-callbacks], onMismatch: Deny}\
 #[tokio::test]
 async fn a_typo_is_refused_when_it_is_applied() {
     let kubernetes = Kubernetes::start().await;
-    kubernetes.apply_definitions(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/fixtures/open-definitions.yaml")).await;
+    kubernetes.define().await;
     let files = tempfile::tempdir().unwrap();
     let (leaf, key, authority) = certificate();
     let (leaf_file, key_file) = (files.path().join("tls.crt"), files.path().join("tls.key"));
@@ -86,7 +85,7 @@ async fn a_typo_is_refused_when_it_is_applied() {
     );
     for (yaml, part) in [
         (policy("null", "      sources: null\n").replace("name: null", "name: nulled"), "spec.senders[0].sources: null is no value"),
-        (policy("mode", SOURCES).replace("spec:\n", "spec:\n  mode: Enforced\n"), "spec.mode: unknown variant `Enforced`"),
+        (policy("path", SOURCES).replace("match: {", "match: {paths: [{prefix: /a//b}], "), "spec.match.paths[0].prefix: `/a//b` can never match"),
     ] {
         let refusal = create(&yaml, &[]).await.unwrap_err();
         assert!(refusal.contains(part), "{part}: {refusal}");
@@ -100,8 +99,11 @@ async fn a_typo_is_refused_when_it_is_applied() {
         .unwrap();
     let warned = create(&policy("rival", SOURCES), &["--warnings-as-errors"]).await.unwrap_err();
     assert!(warned.contains("warning"), "{warned}");
-    let broken = kubernetes.kubectl(&["patch", "cbp", "good", "--type=merge", "--patch", r#"{"spec":{"mode":"Off"}}"#], "").await.unwrap_err();
-    assert!(broken.contains("spec.mode: unknown variant `Off`"), "{broken}");
+    let broken = kubernetes
+        .kubectl(&["patch", "cbp", "good", "--type=merge", "--patch", r#"{"spec":{"forward":{"headers":[{"name":"host","claim":"aud"}]}}}"#], "")
+        .await
+        .unwrap_err();
+    assert!(broken.contains("spec.forward.headers[0].name: `host` is reserved"), "{broken}");
     kubernetes.kubectl(&["label", "cbp", "good", "team=voice"], "").await.unwrap();
     assert!(ringfence.metric("ringfence_admission_reviews_total", &["result=\"refused\""]).await >= 5.0);
     assert!(ringfence.metric("ringfence_certificate_expiry_timestamp_seconds", &["listener=\"admission\""]).await > 1.0);

@@ -82,7 +82,9 @@ async fn a_bad_edit_is_one_bad_policy() {
     let good = token.clone();
     let traffic = Traffic::start(front.proxy.address, move |_| (super::callback(other, "/", Some(&good)), 200));
     front.wait_for_status(200, HOST, "/", Some(&token)).await;
-    for bad in ["      surprise: true\n", "      apiKey: null\n", "      sources: {cidrs: [], onMismatch: Deny}\n", "      apiKey: {query: key}\n"] {
+    for bad in
+        ["      surprise: true\n", "      apiKey: null\n", "      sources: {sets: [nowhere], onMismatch: Deny}\n", "      paths: [{prefix: /a//b}]\n"]
+    {
         // Past the client's own checks, as any other client's objects would come.
         let applied = cluster.kubernetes.kubectl(&["apply", "--server-side", "--force-conflicts", "--validate=ignore", "-f", "-"], &own(bad)).await;
         applied.unwrap();

@@ -2,6 +2,7 @@
 //! deploy/ gives it, never more.
 
 mod admission;
+mod definitions;
 mod enforced;
 mod outages;
 mod replica;
@@ -24,9 +25,6 @@ use crate::support::{
     upstream::Upstream,
     wait_for,
 };
-
-/// What our kinds need to be stored.
-const DEFINITIONS: &str = include_str!("../fixtures/open-definitions.yaml");
 
 /// An API server with what a cluster's operator installs, and two tenants.
 pub struct Cluster {
@@ -54,9 +52,7 @@ impl Cluster {
 
     /// Installs our kinds.
     pub async fn define(&self) {
-        self.kubernetes.apply(DEFINITIONS).await;
-        let established = ["wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinitions", "--all"];
-        self.kubernetes.kubectl(&established, "").await.unwrap();
+        self.kubernetes.define().await;
     }
 
     /// The program as its ServiceAccount.

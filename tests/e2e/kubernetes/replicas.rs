@@ -38,6 +38,46 @@ impl Cluster {
     }
 }
 
+/// Everything that the program has written so far: verb, kind and name.
+fn written(cluster: &Cluster) -> Vec<String> {
+    let by_us = |event: &&Value| event["user"]["username"] == "system:serviceaccount:ringfence:ringfence";
+    let line = |event: &Value| {
+        let object = &event["objectRef"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        format!("{} {}/{} {}", text(&event["verb"]), text(&object["resource"]), text(&object["name"]), text(&object["subresource"]))
+    };
+    cluster.kubernetes.audit().iter().filter(by_us).map(line).collect()
+}
+
+#[tokio::test]
+async fn while_nothing_changes_nothing_but_the_lease_is_written() {
+    let mut cluster = Cluster::start().await;
+    cluster.apply(&grant("contoso", "*.contoso.com", "contoso")).await;
+    for name in ["a", "b", "c"] {
+        cluster.apply(&cluster.policy("contoso", name, &format!("{name}.contoso.com"), SOURCES)).await;
+    }
+    let (one, other) = (cluster.ringfence(&[]).await, cluster.ringfence(&[]).await);
+    for name in ["a", "b", "c"] {
+        cluster.wait_for_condition(name, "Accepted", "True/Accepted").await;
+    }
+    cluster.wait_for_writes(4).await;
+    let before = written(&cluster).len();
+    // What happens in an hour: watches end and begin anew (after 50 seconds), the API server restarts, labels change, and what is there is applied again.
+    cluster.kubernetes.kill_api_server();
+    cluster.kubernetes.start_api_server_again().await;
+    cluster.kubernetes.kubectl(&["label", "cbp", "a", "--namespace", "contoso", "team=voice"], "").await.unwrap();
+    cluster.apply(&cluster.policy("contoso", "b", "b.contoso.com", SOURCES)).await;
+    wait_within(Duration::from_secs(180), "the Lease to be renewed for a minute", async || (written(&cluster).len() >= before + 20).then_some(()))
+        .await;
+    let since: Vec<_> = written(&cluster).split_off(before);
+    assert!(since.iter().all(|write| write == "update leases/ringfence-status "), "{since:?}");
+    // Both are still there, and one of them writes what changes.
+    assert_eq!(leads(&one).await, !leads(&other).await);
+    cluster.apply(&cluster.policy("contoso", "c", "c.contoso.com", "      sources: {sets: [office], onMismatch: Observe}")).await;
+    cluster.wait_for_condition("c", "ResolvedRefs", "False/SourceRangeSetNotFound").await;
+    cluster.wait_for_writes(5).await;
+}
+
 async fn leads(ringfence: &Ringfence) -> bool {
     ringfence.metric("ringfence_status_leader", &[]).await > 0.5
 }

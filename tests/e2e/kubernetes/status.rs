@@ -40,7 +40,7 @@ subjects: [{kind: ServiceAccount, name: ringfence, namespace: ringfence}]
 /// An API server with the definitions, and whom the replicas are.
 async fn start() -> (Kubernetes, PathBuf) {
     let kubernetes = Kubernetes::start().await;
-    kubernetes.apply_definitions(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/fixtures/open-definitions.yaml")).await;
+    kubernetes.define().await;
     let kubeconfig = kubernetes.service_account("ringfence", "ringfence").await;
     kubernetes.apply(RIGHTS).await;
     kubernetes.apply("{apiVersion: v1, kind: Namespace, metadata: {name: contoso}}").await;

@@ -178,10 +178,25 @@ impl Kubernetes {
         applied.unwrap_or_else(|problem| panic!("{problem}\n{yaml}"));
     }
 
-    /// Applies CustomResourceDefinitions and waits until they are served.
+    /// Installs our kinds, as the program prints them, and waits until they are served.
+    pub async fn define(&self) {
+        let printed = Command::new(env!("CARGO_BIN_EXE_ringfence")).arg("crds").output().unwrap();
+        self.define_as(&String::from_utf8(printed.stdout).unwrap()).await;
+    }
+
+    /// Installs our kinds so that they take anything: for what our own definitions refuse, and the program must refuse without them.
+    pub async fn define_open(&self) {
+        self.define_as(include_str!("../fixtures/open-definitions.yaml")).await;
+    }
+
+    /// Applies CustomResourceDefinitions of somebody else and waits until they are served.
     pub async fn apply_definitions(&self, file: &Path) {
         let yaml = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        self.apply(&yaml).await;
+        self.define_as(&yaml).await;
+    }
+
+    async fn define_as(&self, definitions: &str) {
+        self.apply(definitions).await;
         let established = ["wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinitions", "--all"];
         self.kubectl(&established, "").await.unwrap();
     }
