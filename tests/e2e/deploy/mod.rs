@@ -3,6 +3,7 @@
 
 mod alerts;
 mod charts;
+mod definitions;
 mod examples;
 mod image;
 mod kustomize;

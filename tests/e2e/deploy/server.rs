@@ -35,7 +35,8 @@ async fn server() -> Kubernetes {
         kubernetes.apply(&namespace.to_string()).await;
     }
     kubernetes.apply(OTHERS).await;
-    kubernetes.apply(include_str!("../fixtures/open-definitions.yaml")).await;
+    let definitions = helm(&["template", "ringfence-crds", chart("ringfence-crds").to_str().unwrap()], "").unwrap();
+    kubernetes.apply(&definitions).await;
     let established = ["wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinitions", "--all"];
     kubernetes.kubectl(&established, "").await.unwrap();
     kubernetes
