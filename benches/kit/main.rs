@@ -1,17 +1,26 @@
 //! The bench kit: what a check costs, beside what it cannot cost less than, and whether that is within the bounds we promise.
 //!
 //! One run measures `decide` in this process and the real `ringfence serve` as another process under a load generator of ours, prints one table
-//! and writes it as JSON; told the reason of a kind of request, it asks only that,
+//! and writes it as JSON. Told the names of sections, it measures these alone; told the name of a kind of request, it asks only that,
 //! of servers of several builds in turn if their programs are named. `benches/run.sh` builds and runs it; `docs/performance.md` explains each row.
+//!
+//! | section | what it measures |
+//! |---|---|
+//! | `../decide.rs` | `decide` beside raw verification |
+//! | `rounds` | the server's CPU for each kind of request over gRPC; start and memory |
+//! | `wires` | the same over HTTP and over a Unix socket |
+//! | `latency` | how long answers take at half and at four fifths of capacity |
+//! | `scale` | the server with 100,000 policies |
+//! | `neighbours` | one tenant's webhooks beside another's hostile issuers |
+//! | `proxied` | through a real Envoy, beside others that may stand behind it |
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `../decide.rs` | `decide` beside raw verification |
 //! | `server` | the server as a process: start, CPU time, memory |
-//! | `load` | the load: plain HTTP/2 over eight connections, answers compared byte by byte |
+//! | `load` | the load over gRPC: plain HTTP/2 over eight connections, answers compared byte by byte |
+//! | `http` | the load over HTTP/1.1 |
 //! | `questions` | what is asked: good and bad requests, each with a token of its own |
-//! | `rounds` | who is measured when |
-//! | `neighbours` | one tenant's webhooks beside another's hostile issuers |
+//! | `allow_all` | an authorizer that allows everything unread |
 //! | `table` | figures, bounds, the table and the JSON |
 //! | `machine` | what this machine is, and what else it does |
 #![allow(
@@ -26,42 +35,70 @@
     reason = "a benchmark"
 )]
 
+mod allow_all;
 #[allow(dead_code, reason = "a bench of its own, too")]
 #[path = "../decide.rs"]
 mod decide;
+mod http;
+mod latency;
 mod load;
 mod machine;
 mod neighbours;
+mod proxied;
 mod questions;
 mod rounds;
+mod scale;
 mod server;
 mod table;
+mod wires;
 
 use std::process::ExitCode;
 
 use questions::Kind;
 use table::{Bound, Figure, Table};
 
+/// What can be measured by itself: its name on the command line, and how.
+type Section = (&'static str, fn() -> Vec<Figure>);
+
+const SECTIONS: [Section; 7] = [
+    ("core", in_this_process),
+    ("checks", rounds::run),
+    ("wires", wires::run),
+    ("latency", latency::run),
+    ("scale", scale::run),
+    ("neighbours", neighbours::run),
+    ("envoy", proxied::run),
+];
+
 fn main() -> ExitCode {
-    let own = server::Server::program();
-    let mut words = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
-    if let Some(reason) = words.next() {
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.reason() == reason) else {
-            eprintln!("name a kind of request: {}", Kind::ALL.map(Kind::reason).join(", "));
-            return ExitCode::from(2);
-        };
-        let programs: Vec<_> = words.map(Into::into).collect();
-        rounds::compare(kind, if programs.is_empty() { std::slice::from_ref(&own) } else { &programs });
+    let words: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if words.first().is_some_and(|word| word == allow_all::ARGUMENT) {
+        allow_all::serve();
         return ExitCode::SUCCESS;
     }
+    if let Some(kind) = words.first().and_then(|word| Kind::ALL.into_iter().find(|kind| kind.name() == word)) {
+        let programs: Vec<_> = words.iter().skip(1).map(Into::into).collect();
+        rounds::compare(kind, if programs.is_empty() { vec![server::Server::program()] } else { programs }.as_slice());
+        return ExitCode::SUCCESS;
+    }
+    let names = SECTIONS.map(|(name, _)| name);
+    if let Some(unknown) = words.iter().find(|word| !names.contains(&word.as_str())) {
+        eprintln!("`{unknown}` is neither a section ({}) nor a kind of request ({})", names.join(", "), Kind::ALL.map(Kind::name).join(", "));
+        return ExitCode::from(2);
+    }
     let watch = machine::Watch::start();
-    eprintln!("in this process: decide beside raw verification");
-    let report = decide::run(None);
     let mut table = Table::default();
-    table.add(decide_figures(&report));
-    table.add(rounds::run());
-    table.add(neighbours::run());
+    for (name, measure) in SECTIONS {
+        if words.is_empty() || words.iter().any(|word| word == name) {
+            table.add(measure());
+        }
+    }
     table.finish(&watch.finish())
+}
+
+fn in_this_process() -> Vec<Figure> {
+    eprintln!("in this process: decide beside raw verification");
+    decide_figures(&decide::run(None))
 }
 
 fn decide_figures(report: &decide::Report) -> Vec<Figure> {

@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    /// Where it listens for checks.
-    pub grpc: SocketAddr,
+    /// `None` for a Unix socket.
+    grpc: Option<SocketAddr>,
+    http: Option<SocketAddr>,
     metrics: SocketAddr,
     /// From the start of the process until `/readyz` said yes.
     pub ready_after: Duration,
@@ -36,9 +37,15 @@ impl Server {
 
     /// Starts the server with the policies in `folder`, with every setting as it comes but for the addresses and the local issuer.
     pub fn start(program: &Path, folder: &Path) -> Self {
+        Self::start_with(program, folder, &["--grpc-listen=127.0.0.1:0"])
+    }
+
+    /// The same with these flags; one of them says where it listens for gRPC.
+    pub fn start_with(program: &Path, folder: &Path, flags: &[&str]) -> Self {
         let began = Instant::now();
         let mut child = Command::new(program)
-            .args(["serve", "--grpc-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--insecure-http-issuers", "--allow-private-issuers"])
+            .args(["serve", "--metrics-listen=127.0.0.1:0", "--insecure-http-issuers", "--allow-private-issuers"])
+            .args(flags)
             .arg("--config")
             .arg(folder)
             .stdin(Stdio::null())
@@ -46,14 +53,28 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let addresses = addresses(child.stderr.take().unwrap());
-        let mut server = Self { child, grpc: addresses["grpc"], metrics: addresses["metrics"], ready_after: Duration::ZERO };
+        let listeners: &[&str] =
+            if flags.iter().any(|flag| flag.starts_with("--http-listen")) { &["grpc", "http", "metrics"] } else { &["grpc", "metrics"] };
+        let addresses = addresses(child.stderr.take().unwrap(), listeners);
+        let address = |listener: &str| addresses.get(listener).and_then(|address| address.parse().ok());
+        let mut server =
+            Self { child, grpc: address("grpc"), http: address("http"), metrics: address("metrics").unwrap(), ready_after: Duration::ZERO };
         while !server.get("/readyz").starts_with("HTTP/1.1 200") {
             assert!(began.elapsed() < PATIENCE, "the server is not ready: {}", server.get("/readyz?verbose"));
             thread::sleep(Duration::from_millis(1));
         }
         server.ready_after = began.elapsed();
         server
+    }
+
+    /// Where it answers checks over gRPC.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc.expect("it listens for gRPC at an address")
+    }
+
+    /// Where it answers checks over HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.http.expect("it was started with `--http-listen`")
     }
 
     /// What its health and metrics listener answers, as it comes over the wire.
@@ -84,10 +105,7 @@ impl Server {
 
     /// CPU time that its threads have used, user and system, in nanoseconds: what `utime` and `stime` say in ticks.
     pub fn cpu(&self) -> CpuTime {
-        // The scheduler writes a thread's time down when it stops running.
-        thread::sleep(Duration::from_millis(5));
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        CpuTime(tasks.filter_map(|task| Some((task.as_ref().ok()?.file_name().to_str()?.parse().ok()?, thread_time(&task.ok()?.path())?))).collect())
+        CpuTime::of(self.child.id())
     }
 
     /// Resident memory in MiB.
@@ -110,6 +128,14 @@ impl Drop for Server {
 pub struct CpuTime(HashMap<u32, u64>);
 
 impl CpuTime {
+    /// That of this process.
+    pub fn of(process: u32) -> Self {
+        // The scheduler writes a thread's time down when it stops running.
+        thread::sleep(Duration::from_millis(5));
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        Self(tasks.filter_map(|task| Some((task.as_ref().ok()?.file_name().to_str()?.parse().ok()?, thread_time(&task.ok()?.path())?))).collect())
+    }
+
     /// Nanoseconds since `earlier`. A thread that has ended since is not seen: none that answers checks does.
     pub fn since(&self, earlier: &Self) -> f64 {
         self.0.iter().map(|(thread, time)| time - earlier.0.get(thread).copied().unwrap_or_default()).sum::<u64>() as f64
@@ -121,8 +147,8 @@ fn thread_time(task: &Path) -> Option<u64> {
     fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
 }
 
-/// The addresses that the server says it listens on, by listener. Whatever else it says is read and dropped, for as long as it runs.
-fn addresses(stderr: impl Read + Send + 'static) -> HashMap<String, SocketAddr> {
+/// The addresses that the server says these listeners have. Whatever else it says is read and dropped, for as long as it runs.
+fn addresses(stderr: impl Read + Send + 'static, listeners: &[&str]) -> HashMap<String, String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -131,12 +157,12 @@ fn addresses(stderr: impl Read + Send + 'static) -> HashMap<String, SocketAddr> 
     });
     let mut addresses = HashMap::new();
     let mut said = Vec::new();
-    while addresses.len() < 2 {
+    while !listeners.iter().all(|listener| addresses.contains_key(*listener)) {
         let Ok(line) = lines.recv_timeout(PATIENCE) else { panic!("the server does not listen:\n{}", said.join("\n")) };
         let event: Value = serde_json::from_str(&line).unwrap_or_default();
         let text = |name: &str| event.get(name).or_else(|| event.get("fields")?.get(name)).and_then(Value::as_str);
         if let Some((listener, address)) = text("listener").zip(text("address")).filter(|_| text("message") == Some("listening")) {
-            addresses.insert(listener.to_owned(), address.parse().unwrap());
+            addresses.insert(listener.to_owned(), address.to_owned());
         }
         said.push(line);
     }

@@ -1,0 +1,256 @@
+//! Through a real Envoy with one worker: what asking costs its clients, beside an authorizer that allows everything unread, beside Envoy's own
+//! `jwt_authn`, and beside an Envoy that asks nobody.
+//!
+//! Envoy answers allowed requests itself, so that no application is measured with it. `RINGFENCE_TEST_ENVOY` names its program.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ringfence::{cli::demo::folder::AUDIENCE, issuer::Issuer};
+use serde_json::{Value, json};
+
+use crate::{
+    allow_all::AllowAll,
+    decide::{median, median_ratio},
+    http,
+    questions::Kind,
+    rounds::Site,
+    server::{CpuTime, Server},
+    table::{Bound, Figure},
+};
+
+/// Rounds in which all take turns; the first does not count.
+const ROUNDS: usize = 7;
+/// Requests of a round. In all rounds together there are fewer than the reuse store holds for one policy.
+const REQUESTS: usize = 8_000;
+/// How long Envoy may take to listen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What stands before the requests of one Envoy.
+struct Candidate {
+    envoy: Envoy,
+    /// The process it asks.
+    asks: Option<u32>,
+    rates: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    cpu: Vec<f64>,
+}
+
+impl Candidate {
+    fn new(filter: Option<Value>, authorizer: Option<SocketAddr>, asks: Option<u32>) -> Self {
+        let envoy = Envoy::start(filter, authorizer);
+        Self { envoy, asks, rates: Vec::new(), p50: Vec::new(), p99: Vec::new(), cpu: Vec::new() }
+    }
+
+    fn round(&mut self, requests: &[Vec<u8>], counts: bool) {
+        let cpu = || (CpuTime::of(self.envoy.child.id()), self.asks.map(CpuTime::of));
+        let mut outcome = http::run(self.envoy.address, requests, 200, cpu);
+        if !counts {
+            return;
+        }
+        outcome.times.sort_unstable();
+        let (before, after) = outcome.marks;
+        let asked = after.1.zip(before.1).map_or(0.0, |(after, before)| after.since(&before));
+        let count = outcome.times.len();
+        self.rates.push(count as f64 / outcome.elapsed.as_secs_f64());
+        self.p50.push(outcome.times[count / 2].as_secs_f64() * 1e6);
+        self.p99.push(outcome.times[count * 99 / 100].as_secs_f64() * 1e6);
+        self.cpu.push((after.0.since(&before.0) + asked) / count as f64 / 1e3);
+    }
+}
+
+/// Everything in turn, with the same tokens.
+pub fn run() -> Vec<Figure> {
+    eprintln!("through a real Envoy");
+    let (site, program) = (Site::new(), Server::program());
+    // The client's address is what a balancer before Envoy says.
+    let ringfence = Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--grpc-client-address=xff:1"]);
+    let allow_all = AllowAll::start();
+    let mut candidates = [
+        Candidate::new(None, None, None),
+        Candidate::new(Some(jwt_authn(&site.issuer)), None, None),
+        Candidate::new(Some(ext_authz()), Some(allow_all.address), Some(allow_all.id())),
+        Candidate::new(Some(ext_authz()), Some(ringfence.grpc()), Some(ringfence.id())),
+    ];
+    for round in 0..ROUNDS {
+        let requests = Kind::Good.client_lines(&site.issuer, REQUESTS);
+        candidates.iter_mut().for_each(|candidate| candidate.round(&requests, round > 0));
+    }
+    let [nobody, jwt, allow_all, ringfence] = &candidates;
+    let mut figures: Vec<_> = [(nobody, NOBODY), (jwt, JWT), (allow_all, ALLOW_ALL), (ringfence, RINGFENCE)]
+        .into_iter()
+        .flat_map(|(candidate, names)| own_figures(candidate, names))
+        .collect();
+    let added = |candidate: &Candidate| candidate.p50.iter().zip(&nobody.p50).map(|(with, without)| with - without).collect::<Vec<_>>();
+    figures.extend([
+        Figure::micros("envoy.added", "added to p50 by Ringfence", median(added(ringfence))),
+        Figure::micros("envoy.added_allow_all", "added to p50 by an authorizer that allows all", median(added(allow_all))),
+        Figure::ratio("envoy.throughput", "requests/s, Ringfence / allow-all", median_ratio(&ringfence.rates, &allow_all.rates))
+            .bound(Bound::AtLeast(0.95)),
+        Figure::ratio("envoy.jwt_throughput", "requests/s, Ringfence / Envoy's jwt_authn", median_ratio(&ringfence.rates, &jwt.rates)),
+    ]);
+    figures
+}
+
+/// Names and texts of a candidate's figures.
+type Names = [(&'static str, &'static str); 4];
+
+const NOBODY: Names = [
+    ("envoy.nobody.rate", "Envoy alone: requests/s"),
+    ("envoy.nobody.p50", "Envoy alone: p50 of 32 connections"),
+    ("envoy.nobody.p99", "Envoy alone: p99"),
+    ("envoy.nobody.cpu", "Envoy alone: CPU per request"),
+];
+const JWT: Names = [
+    ("envoy.jwt.rate", "Envoy's jwt_authn: requests/s"),
+    ("envoy.jwt.p50", "Envoy's jwt_authn: p50 of 32 connections"),
+    ("envoy.jwt.p99", "Envoy's jwt_authn: p99"),
+    ("envoy.jwt.cpu", "Envoy's jwt_authn: CPU per request"),
+];
+const ALLOW_ALL: Names = [
+    ("envoy.allow_all.rate", "Envoy + allow-all: requests/s"),
+    ("envoy.allow_all.p50", "Envoy + allow-all: p50 of 32 connections"),
+    ("envoy.allow_all.p99", "Envoy + allow-all: p99"),
+    ("envoy.allow_all.cpu", "Envoy + allow-all: CPU of both per request"),
+];
+const RINGFENCE: Names = [
+    ("envoy.ringfence.rate", "Envoy + Ringfence: requests/s"),
+    ("envoy.ringfence.p50", "Envoy + Ringfence: p50 of 32 connections"),
+    ("envoy.ringfence.p99", "Envoy + Ringfence: p99"),
+    ("envoy.ringfence.cpu", "Envoy + Ringfence: CPU of both per request"),
+];
+
+fn own_figures(candidate: &Candidate, names: Names) -> [Figure; 4] {
+    let of = |values: &[f64]| median(values.iter().copied());
+    let [rate, p50, p99, cpu] = names;
+    [
+        Figure::new(rate.0, rate.1, of(&candidate.rates), "/s"),
+        Figure::micros(p50.0, p50.1, of(&candidate.p50)),
+        Figure::micros(p99.0, p99.1, of(&candidate.p99)),
+        Figure::micros(cpu.0, cpu.1, of(&candidate.cpu)),
+    ]
+}
+
+/// An Envoy of its own. Dropping it ends it.
+struct Envoy {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Envoy {
+    fn start(filter: Option<Value>, authorizer: Option<SocketAddr>) -> Self {
+        let program = std::env::var_os("RINGFENCE_TEST_ENVOY").map(PathBuf::from).expect("RINGFENCE_TEST_ENVOY names Envoy's program");
+        let folder = tempfile::tempdir().unwrap();
+        let (file, admin) = (folder.path().join("envoy.json"), folder.path().join("admin"));
+        fs::write(&file, configuration(filter, authorizer).to_string()).unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(program)
+            .args(["--concurrency", "1", "--disable-hot-restart", "--use-dynamic-base-id", "--log-level", "warning"])
+            .arg("-c")
+            .arg(&file)
+            .arg("--admin-address-path")
+            .arg(&admin)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        let address = loop {
+            if let Some(address) = fs::read_to_string(&admin).ok().and_then(|admin| listener(admin.parse().ok()?)) {
+                break address;
+            }
+            assert!(began.elapsed() < PATIENCE, "Envoy does not listen:\n{}", fs::read_to_string(folder.path().join("log")).unwrap());
+            thread::sleep(Duration::from_millis(10));
+        };
+        Self { child, address, _folder: folder }
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where Envoy's only listener is, once there is one that is warm.
+fn listener(admin: SocketAddr) -> Option<SocketAddr> {
+    let mut stream = TcpStream::connect(admin).ok()?;
+    write!(stream, "GET /listeners?format=json HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    // The one chunk that the body is, without its length.
+    let body = answer.split_once("\r\n\r\n")?.1;
+    let listeners: Value = serde_json::from_str(body.get(body.find('{')?..=body.rfind('}')?)?).ok()?;
+    let port = listeners["listener_statuses"][0]["local_address"]["socket_address"]["port_value"].as_u64()?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).ok()?));
+    TcpStream::connect(address).ok().map(|_| address)
+}
+
+fn typed(name: &str, kind: &str, mut config: Value) -> Value {
+    config["@type"] = format!("type.googleapis.com/envoy.extensions.filters.{kind}").into();
+    json!({"name": name, "typed_config": config})
+}
+
+/// As in deploy/examples/envoy-grpc.
+fn ext_authz() -> Value {
+    let config = json!({
+        "transport_api_version": "V3",
+        "grpc_service": {"envoy_grpc": {"cluster_name": "authorizer"}, "timeout": "5s"},
+        "encode_raw_headers": true,
+        "validate_mutations": true,
+    });
+    typed("envoy.filters.http.ext_authz", "http.ext_authz.v3.ExtAuthz", config)
+}
+
+/// The same issuer, audience and keys, checked by Envoy itself; neither source nor API key.
+fn jwt_authn(issuer: &Issuer) -> Value {
+    let provider =
+        json!({"issuer": issuer.issuer(), "audiences": [AUDIENCE], "forward": true, "local_jwks": {"inline_string": issuer.key_set().to_string()}});
+    let config = json!({"providers": {"acs": provider}, "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "acs"}}]});
+    typed("envoy.filters.http.jwt_authn", "http.jwt_authn.v3.JwtAuthentication", config)
+}
+
+fn configuration(filter: Option<Value>, authorizer: Option<SocketAddr>) -> Value {
+    let router = typed("envoy.filters.http.router", "http.router.v3.Router", json!({}));
+    let route = json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}});
+    let manager = json!({
+        "stat_prefix": "callbacks",
+        "use_remote_address": true,
+        "http_filters": filter.into_iter().chain([router]).collect::<Vec<_>>(),
+        "route_config": {"virtual_hosts": [{"name": "callbacks", "domains": ["*"], "routes": [route]}]},
+    });
+    let manager = typed("envoy.filters.network.http_connection_manager", "network.http_connection_manager.v3.HttpConnectionManager", manager);
+    let loopback = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    let cluster = |address: SocketAddr| {
+        json!({
+            "name": "authorizer",
+            "type": "STATIC",
+            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }},
+            "load_assignment": {
+                "cluster_name": "authorizer",
+                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": loopback(address.port())}}]}],
+            },
+        })
+    };
+    json!({
+        "admin": {"address": loopback(0)},
+        "static_resources": {
+            "listeners": [{"name": "callbacks", "address": loopback(0), "filter_chains": [{"filters": [manager]}]}],
+            "clusters": authorizer.map(cluster).into_iter().collect::<Vec<_>>(),
+        },
+    })
+}

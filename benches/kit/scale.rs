@@ -1,0 +1,81 @@
+//! The server with 100,000 policies: how long it takes to be ready, what it holds in memory, and what a good check costs it.
+
+use std::fmt::Write;
+
+use ringfence::{
+    cli::demo::folder::{AUDIENCE, HOST},
+    issuer::Issuer,
+};
+
+use crate::{
+    decide::{median, median_ratio},
+    load,
+    questions::Kind,
+    rounds::Site,
+    server::Server,
+    table::Figure,
+};
+
+/// Policies beside the demo's.
+const POLICIES: usize = 100_000;
+/// Policies of a file.
+const PER_FILE: usize = 2_000;
+/// Rounds in which both servers take turns; the first does not count.
+const ROUNDS: usize = 6;
+/// Good checks of a round.
+const CHECKS: usize = 4_800;
+
+/// A server with one policy, and one with many, in turn.
+pub fn run() -> Vec<Figure> {
+    eprintln!("the server with {POLICIES} policies");
+    let (one, many) = (Site::new(), Site::new());
+    for file in 0..POLICIES / PER_FILE {
+        let mut text = String::new();
+        (0..PER_FILE).for_each(|number| policy(&mut text, file * PER_FILE + number, &many.issuer));
+        std::fs::write(many.folder().join(format!("many-{file}.yaml")), text).unwrap();
+    }
+    let program = Server::program();
+    let (small, large) = (Server::start(&program, one.folder()), Server::start(&program, many.folder()));
+    let (mut alone, mut among) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let times = (good(&small, &one.issuer), good(&large, &many.issuer));
+        if round > 0 {
+            alone.push(times.0);
+            among.push(times.1);
+        }
+    }
+    vec![
+        Figure::new("scale.ready", "100,000 policies: start to ready", large.ready_after.as_secs_f64(), "s"),
+        Figure::new("scale.memory", "100,000 policies: resident memory", large.resident(), "MiB"),
+        Figure::micros("scale.good", "100,000 policies: server CPU, good webhook", median(among.iter().copied()) / 1e3),
+        Figure::ratio("scale.ratio", "good webhook, 100,000 policies / one", median_ratio(&among, &alone)),
+    ]
+}
+
+fn good(server: &Server, issuer: &Issuer) -> f64 {
+    let questions = Kind::Good.ask(issuer, CHECKS);
+    let outcome = load::run(server.grpc(), &questions.messages, || server.cpu());
+    Kind::Good.expect(&outcome.answers);
+    let (before, after) = outcome.marks;
+    after.since(&before) / outcome.counted as f64
+}
+
+/// A policy like the demo's for a host of its own.
+fn policy(text: &mut String, number: usize, issuer: &Issuer) {
+    let (name, discovery) = (issuer.issuer(), issuer.discovery_url());
+    writeln!(
+        text,
+        "---
+apiVersion: ringfence.dev/v1alpha1
+kind: CallbackPolicy
+metadata: {{name: p{number}, namespace: contoso}}
+spec:
+  match: {{hosts: [h{number}.{HOST}], paths: [{{prefix: /api/callbacks}}]}}
+  senders:
+  - name: callbacks
+    type: CallAutomation
+    callAutomation: {{audiences: [{AUDIENCE}], issuer: '{name}', openIdConfiguration: '{discovery}'}}
+    sources: {{sets: [acs-callbacks], onMismatch: Deny}}"
+    )
+    .unwrap();
+}

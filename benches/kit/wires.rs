@@ -1,0 +1,81 @@
+//! The same checks over other wires: nginx's sub-requests over HTTP/1.1, and gRPC over a Unix socket.
+
+use std::path::Path;
+
+use ringfence::issuer::Issuer;
+
+use crate::{
+    decide::{median, median_ratio},
+    http,
+    load::{self, Target},
+    questions::{Kind, Questions},
+    rounds::Site,
+    server::Server,
+    table::{Bound, Figure},
+};
+
+/// Rounds in which all take turns; the first does not count.
+const ROUNDS: usize = 7;
+/// Checks of a round. In all rounds together there are fewer than the reuse store holds for one policy.
+const CHECKS: usize = 4_000;
+/// What is asked over each wire.
+const KINDS: [Kind; 2] = [Kind::NoPolicy, Kind::Good];
+
+/// Nanoseconds of the server's CPU per check, by kind, round by round.
+type Times = [Vec<f64>; KINDS.len()];
+
+/// One server per wire, in turn.
+pub fn run() -> Vec<Figure> {
+    eprintln!("the same checks over HTTP and over a Unix socket");
+    let (site, program) = (Site::new(), Server::program());
+    let http_flags = ["--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--http-dialects=nginx"];
+    let tcp = Server::start_with(&program, site.folder(), &http_flags);
+    let socket = site.folder().with_extension("socket");
+    let unix = Server::start_with(&program, site.folder(), &[&format!("--grpc-listen=unix:{}", socket.display())]);
+    let (mut over_tcp, mut over_unix, mut over_http) = (Times::default(), Times::default(), Times::default());
+    for round in 0..ROUNDS {
+        for (number, kind) in KINDS.into_iter().enumerate() {
+            let times = [
+                grpc(&tcp, tcp.grpc().into(), kind, &site.issuer),
+                grpc(&unix, Target::Unix(socket.clone()), kind, &site.issuer),
+                nginx(&tcp, kind, &site.issuer),
+            ];
+            if round > 0 {
+                [&mut over_tcp, &mut over_unix, &mut over_http].into_iter().zip(times).for_each(|(all, time)| all[number].push(time));
+            }
+        }
+    }
+    remove(&socket);
+    let micros = |name, what, times: &[f64]| Figure::micros(name, what, median(times.iter().copied()) / 1e3);
+    vec![
+        micros("wire.tcp.no_policy", "gRPC over TCP, no policy", &over_tcp[0]),
+        micros("wire.unix.no_policy", "gRPC over a Unix socket, no policy", &over_unix[0]),
+        micros("wire.http.no_policy", "HTTP for nginx, no policy", &over_http[0]),
+        micros("wire.tcp.good", "gRPC over TCP, good webhook", &over_tcp[1]),
+        micros("wire.unix.good", "gRPC over a Unix socket, good webhook", &over_unix[1]),
+        micros("wire.http.good", "HTTP for nginx, good webhook", &over_http[1]),
+        Figure::ratio("wire.unix.ratio", "good webhook, Unix socket / TCP", median_ratio(&over_unix[1], &over_tcp[1])),
+        Figure::ratio("wire.http.ratio", "good webhook, HTTP / gRPC", median_ratio(&over_http[1], &over_tcp[1])).bound(Bound::AtMost(1.0)),
+    ]
+}
+
+/// Over eight connections with up to 32 calls under way on each, as a proxy's few connections have.
+fn grpc(server: &Server, target: Target, kind: Kind, issuer: &Issuer) -> f64 {
+    let Questions { messages, .. } = kind.ask(issuer, CHECKS);
+    let outcome = load::run(target, &messages, || server.cpu());
+    kind.expect(&outcome.answers);
+    let (before, after) = outcome.marks;
+    after.since(&before) / outcome.counted as f64
+}
+
+/// Over 32 connections with one sub-request under way on each: HTTP/1.1 has no other way.
+fn nginx(server: &Server, kind: Kind, issuer: &Issuer) -> f64 {
+    let requests = kind.nginx_lines(issuer, CHECKS);
+    let outcome = http::run(server.http(), &requests, kind.only_status(), || server.cpu());
+    let (before, after) = outcome.marks;
+    after.since(&before) / outcome.times.len() as f64
+}
+
+fn remove(socket: &Path) {
+    let _ = std::fs::remove_file(socket);
+}
