@@ -73,10 +73,12 @@ impl Discovery {
     pub fn read(document: &[u8]) -> Result<Self, FetchFailure> {
         // Looked at first: the library passes over bytes that are no text in members that it skips.
         let document = std::str::from_utf8(document).map_err(|_| FetchFailure::NotJson)?;
-        serde_json::from_str(document).map_err(|error| match error.classify() {
+        let read = serde_json::from_str(document).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => FetchFailure::NotDiscovery,
             serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => FetchFailure::NotJson,
-        })
+        })?;
+        // It takes a list as well, for the members in the order in which they are declared above.
+        if document.trim_ascii_start().starts_with('{') { Ok(read) } else { Err(FetchFailure::NotDiscovery) }
     }
 }
 

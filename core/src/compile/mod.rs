@@ -23,6 +23,7 @@ mod section;
 mod senders;
 mod sources;
 mod spec;
+mod strict;
 mod token;
 mod url;
 

@@ -6,7 +6,10 @@ use serde_path_to_error::Segment;
 
 use crate::api::Object;
 
-use super::findings::{Field, Findings};
+use super::{
+    findings::{Field, Findings},
+    strict::Strict,
+};
 
 /// Most unknown fields that are named for one piece.
 const MAX_UNKNOWN: usize = 32;
@@ -22,7 +25,7 @@ pub(super) struct Section<T> {
 
 /// Reads `value` if there is nothing at all to complain about.
 pub(super) fn read_clean<T: DeserializeOwned>(value: &Value) -> Option<T> {
-    if is_clean(value) { T::deserialize(value).ok() } else { None }
+    if is_clean(value) { T::deserialize(Strict(value)).ok() } else { None }
 }
 
 /// Reads `value`, which stands at `at`. Nulls, empty lists and unknown fields are reported each, and left out; of anything else that is wrong
@@ -36,7 +39,7 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value, at: &Field<'_>, findings:
     let mut known = value.clone();
     drop_nulls(&mut known);
     for _ in 0..=MAX_UNKNOWN {
-        let error = match serde_path_to_error::deserialize::<_, T>(&known) {
+        let error = match serde_path_to_error::deserialize::<_, T>(Strict(&known)) {
             Ok(value) => return Some(Section { value, is_whole: !findings.has_errors_since(mark) }),
             Err(error) => error,
         };

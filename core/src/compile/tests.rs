@@ -170,6 +170,29 @@ fn the_undamaged_policy_is_in_force() {
     assert!(is_in_force(&compiled));
 }
 
+/// A list in a mapping's place would be read as the mapping's members, in the order in which the program declares them.
+#[test]
+fn a_list_is_no_mapping() {
+    assert!(serde_json::from_value::<crate::api::NoToken>(json!([["POST"], true])).is_ok(), "what serde alone would take");
+    for (place, list) in [
+        ("/spec", json!(["Enforce", [["a.example"]], [{"name": "x", "type": "NoToken"}]])),
+        ("/spec/match", json!([["a.example"]])),
+        ("/spec/match/paths/0", json!(["/api"])),
+        ("/spec/senders/0/callAutomation", json!([["7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11"]])),
+        ("/spec/senders/0/sources", json!([["acs-callbacks"], ["203.0.113.0/24"], "Observe"])),
+        ("/spec/senders/1/noToken", json!([["POST"], true])),
+        ("/spec/forward", json!([[{"name": "x-acs-audience", "claim": "aud"}]])),
+        ("/spec/forward/headers/0", json!(["x-acs-audience", "aud"])),
+    ] {
+        let mut document = policy();
+        *document.pointer_mut(place).unwrap() = list;
+        let compiled = compile(&[object(document)], &Options::default());
+        let findings = &compiled.reports[0].findings;
+        let is_told = |finding: &Finding| finding.message.contains("invalid type: sequence") || finding.message.contains("must be a mapping");
+        assert!(!is_in_force(&compiled) && findings.iter().any(is_told), "{place}: {findings:?}");
+    }
+}
+
 proptest! {
     /// Whatever is wrong is said, what is said to be wrong is not in force, and there is always someone to answer for the policy.
     #[test]

@@ -110,3 +110,10 @@ fn bytes_that_are_no_text_are_no_discovery_document() {
     let document = b"{\"issuer\":\"a\",\"jwks_uri\":\"b\",\"x\":[\"\xff\"]}";
     assert_eq!(Discovery::read(document), Err(FetchFailure::NotJson));
 }
+
+/// Found by the same target: the library takes a list for the members in the order in which the program declares them.
+#[test]
+fn a_list_is_no_discovery_document() {
+    assert_eq!(Discovery::read(b" [\"https://issuer\", \"https://keys\"]"), Err(FetchFailure::NotDiscovery));
+    assert_eq!(Discovery::read(b"[\"https://issuer\","), Err(FetchFailure::NotJson));
+}
