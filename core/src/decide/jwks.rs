@@ -83,7 +83,8 @@ pub fn read_key_set(document: &[u8]) -> Result<KeySetReading, JwksError> {
     let document = parse_document(document)?;
     let entries = list_keys(&document)?;
     let mut uses: HashMap<&str, usize> = HashMap::new();
-    for kid in entries.iter().filter_map(|entry| entry.text("kid").ok().flatten()) {
+    // Of a `kid` that is there twice, other readers take the first or the last.
+    for kid in entries.iter().flat_map(|entry| entry.texts("kid")) {
         *uses.entry(kid).or_default() += 1;
     }
     let mut keys = HashMap::new();

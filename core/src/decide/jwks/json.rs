@@ -40,6 +40,15 @@ impl Json {
         }
     }
 
+    /// Every string under a name, one after the other where the name is there more than once.
+    pub(super) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        let members = if let Self::Object(members) = self { members.as_slice() } else { &[] };
+        members
+            .iter()
+            .filter(move |(member, _)| member == name)
+            .filter_map(|(_, value)| if let Self::Text(text) = value { Some(text.as_str()) } else { None })
+    }
+
     /// A member that is there more than once.
     pub(super) fn repeated_member(&self) -> Option<&str> {
         let Self::Object(members) = self else { return None };

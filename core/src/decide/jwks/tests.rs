@@ -127,6 +127,18 @@ fn a_repeated_kid_makes_both_unusable() {
     assert!(reading.rejected[0].why.contains("that of another key"), "{:?}", reading.rejected);
 }
 
+/// Found by the fuzz target `key_set`: other readers take the first `kid` of two, or the last, and would find two keys of that name.
+#[test]
+fn a_kid_that_another_key_has_in_some_reading_makes_both_unusable() {
+    for twice in [r#""kid":"b","kid":"a""#, r#""kid":"a","kid":"b""#] {
+        let other = rsa_jwk("x").to_string().replacen(r#""kid":"x""#, twice, 1);
+        let reading = read_key_set(format!(r#"{{"keys":[{},{other},{}]}}"#, rsa_jwk("a"), rsa_jwk("c")).as_bytes()).unwrap();
+        assert_eq!(reading.keys.kids().collect::<Vec<_>>(), ["c"], "{twice}");
+        assert_eq!(reading.rejected[0].why, "its `kid` is that of another key, too");
+        assert!(reading.rejected[1].why.contains("`kid` is there more than once"), "{}", reading.rejected[1].why);
+    }
+}
+
 #[test]
 fn a_repeated_member_makes_a_key_unusable_and_names_only_known_members() {
     let jwk = rsa_jwk("a").to_string();
