@@ -115,6 +115,7 @@ async fn a_name_that_leads_inside_later_is_not_followed() {
     let mut ringfence = network.ringfence("ringfence", &["serve", &config, &listen, "--insecure-http-issuers", "--decision-log=all"]);
     wait_for("ringfence to listen", async || UnixStream::connect(&socket).await.ok()).await;
     let mut client = Client::over(UnixStream::connect(&socket).await.unwrap()).await.unwrap();
+    client.wait_until_taken(&check_request(peer("127.0.0.1"), "POST", HOST, "/", &[])).await;
     let mut ask = async |token: &str| {
         let request = check_request(peer("127.0.0.1"), "POST", HOST, "/api/callbacks", &[("authorization", &format!("Bearer {token}"))]);
         status(&client.check(&request).await)

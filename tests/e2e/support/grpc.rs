@@ -10,6 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::wait_for;
+
 /// A connection. A copy shares it.
 #[derive(Clone)]
 pub struct Client(http2::SendRequest<Full<Bytes>>);
@@ -36,6 +38,11 @@ impl Client {
         let reply = self.send(request.encode_to_vec(), 0).await.unwrap();
         assert_eq!(reply.code, "0", "{reply:?}");
         reply.response.expect("a message in an OK RPC")
+    }
+
+    /// Waits until checks are taken: a process that has just started refuses them, so that another one is asked.
+    pub async fn wait_until_taken(&mut self, request: &CheckRequest) {
+        wait_for("checks to be taken", async || self.send(request.encode_to_vec(), 0).await.ok().map(drop)).await;
     }
 
     /// Sends these bytes as the message; `flag` 1 says that they are compressed.
