@@ -36,6 +36,10 @@ pub enum Task {
     Serve(String),
     /// This file of the tests does it.
     Elsewhere(String),
+    /// It is run on a cluster that its page begins with empty.
+    Cluster,
+    /// It is started there and kept, once somebody answers at this address.
+    ClusterServe(String),
     /// Nothing.
     None,
 }
@@ -60,6 +64,10 @@ impl Block {
             "file" => said(Task::File),
             "elsewhere" => said(Task::Elsewhere),
             "serve" if shell => said(Task::Serve),
+            "cluster" if shell && rest.is_empty() => Ok(Task::Cluster),
+            "cluster" if shell => {
+                rest.strip_prefix("serve ").map(|address| Task::ClusterServe(address.to_owned())).ok_or(format!("`test: cluster {rest}`?"))
+            }
             "run" if shell && rest.is_empty() => Ok(Task::Run { exit: 0 }),
             "run" if shell => {
                 rest.strip_prefix("exit=").and_then(|exit| exit.parse().ok()).map(|exit| Task::Run { exit }).ok_or(format!("`test: run {rest}`?"))

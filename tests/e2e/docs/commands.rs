@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -54,13 +54,14 @@ async fn run(page: &Page) {
 }
 
 /// The folder in which the commands of a page run.
-struct Desk {
+pub(super) struct Desk {
     folder: TempDir,
     programs: TempDir,
+    variables: Vec<(String, String)>,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(root()).unwrap() {
             let entry = entry.unwrap();
@@ -72,21 +73,31 @@ impl Desk {
         let cargo =
             "#!/bin/sh\n[ \"$1 $2 $3\" = 'run --release --' ] || { echo \"unexpected: cargo $*\" >&2; exit 99; }\nshift 3\nexec ringfence \"$@\"\n";
         write_program(&programs.path().join("cargo"), cargo);
-        Self { folder, programs }
+        Self { folder, programs, variables: Vec::new() }
     }
 
-    fn bash(&self, script: &str) -> Command {
+    /// Adds programs that the commands may use, and variables that they see.
+    pub(super) fn with(mut self, programs: &[PathBuf], variables: &[(&str, String)]) -> Self {
+        for program in programs {
+            symlink(program, self.programs.path().join(program.file_name().unwrap())).unwrap();
+        }
+        self.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        self
+    }
+
+    pub(super) fn bash(&self, script: &str) -> Command {
         let path = std::env::var("PATH").unwrap();
         let mut command = Command::new("bash");
         command
             .args(["-e", "-c", script])
             .current_dir(self.folder.path())
             .env("PATH", format!("{}:{path}", self.programs.path().display()))
-            .env("NO_COLOR", "1");
+            .env("NO_COLOR", "1")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
-    fn run(&self, place: &str, script: &str, shown: Option<&str>, exit: i32) {
+    pub(super) fn run(&self, place: &str, script: &str, shown: Option<&str>, exit: i32) {
         let Output { status, stdout, stderr } = self.bash(script).output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         assert_eq!(status.code(), Some(exit), "{place}: {script}\n{stdout}{stderr}");

@@ -12,6 +12,8 @@
 //! | `<!-- test: run -->` | `sh`, `console` | run with `bash -e`; must succeed |
 //! | `<!-- test: run exit=N -->` | `sh`, `console` | the last command must exit with N |
 //! | `<!-- test: serve URL -->` | `sh` | started and kept until the page ends; goes on when URL answers 2xx |
+//! | `<!-- test: cluster -->` | `sh`, `console` | run on a whole cluster, empty at first, one block of the page after the other (`tests/e2e/node`) |
+//! | `<!-- test: cluster serve ADDRESS -->` | `sh` | started there and kept until the page ends; goes on when ADDRESS answers |
 //! | `<!-- test: elsewhere PATH -->` | any | PATH, a file of the tests, does what the block says |
 //! | `<!-- test: other WHY -->` | any but `sh`, `console` | not ours (another product's file); WHY for the maintainer |
 //!
@@ -21,6 +23,8 @@
 //! `real-proxies`, as they may need what `tests/run.sh` installs.
 
 mod blocks;
+#[cfg(feature = "real-proxies")]
+pub mod cluster;
 #[cfg(feature = "real-proxies")]
 mod commands;
 mod demo;

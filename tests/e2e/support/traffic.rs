@@ -66,8 +66,8 @@ impl Traffic {
         self.started.elapsed() >= Duration::from_secs(seconds)
     }
 
-    /// Stops it. Fails when there was a single wrong answer.
-    pub async fn stop(self) {
+    /// Stops it: how many answers there were. Fails when there was a single wrong one.
+    pub async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let Self { clients, answered, wrong, .. } = self;
         clients.join_all().await;
@@ -79,6 +79,7 @@ impl Traffic {
             wrong.len(),
             wrong.iter().take(5).cloned().collect::<Vec<_>>().join("\n")
         );
+        answered
     }
 }
 

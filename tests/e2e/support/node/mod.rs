@@ -42,9 +42,9 @@ const USERS: &[[&str; 3]] = &[
 pub struct Node {
     /// Its API server.
     pub kubernetes: Kubernetes,
-    _containers: Containers,
+    containers: Containers,
     _components: Vec<Process>,
-    _spaces: Spaces,
+    spaces: Spaces,
     _cgroups: Cgroups,
     folder: TempDir,
 }
@@ -63,7 +63,7 @@ impl Node {
         let place = components::Place { spaces: &spaces, kubernetes: &kubernetes, folder: folder.path() };
         let mut components = vec![place.controllers(), place.scheduler(), place.kubelet(&cgroups.root(), &authority), place.proxy()];
         components.push(place.dns().await);
-        let node = Self { kubernetes, _containers: containers, _components: components, _spaces: spaces, _cgroups: cgroups, folder };
+        let node = Self { kubernetes, containers, _components: components, spaces, _cgroups: cgroups, folder };
         node.wait_until_ready().await;
         node
     }
@@ -83,6 +83,16 @@ impl Node {
     /// Everything of it is below.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Makes an image that was built (an OCI archive) known as `name`.
+    pub async fn import(&self, name: &str, archive: &Path) {
+        self.containers.import(&self.spaces, name, archive).await;
+    }
+
+    /// Builds an image from files that are there already, below `context`, and makes it known as `name`.
+    pub async fn build(&self, name: &str, dockerfile: &str, context: &Path) {
+        self.containers.build(&self.spaces, name, dockerfile, context).await;
     }
 }
 
