@@ -1,24 +1,29 @@
 //! The time that decisions are taken at.
 //!
 //! A clock that steps back must not make expired tokens good again: the time to judge by is never more than [`TOLERATED_STEP`] behind the
-//! highest time seen. Must not know who asks for the time or what for.
+//! highest time seen. And a clock that steps, in either direction, must not make genuine tokens bad: how long it is since the wall clock was
+//! last believed is known from the monotonic clock, and where the two disagree, what only one of them refuses is not certain.
+//!
+//! Must not know who asks for the time or what for.
 
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ringfence_core::decide::Now;
 
 use crate::ready::Guard;
 
-/// How far the wall clock may step back unnoticed (NTP corrections, leap seconds). A longer step makes the process unready.
+/// How far the wall clock may step unnoticed (NTP corrections, leap seconds). A longer step back makes the process unready.
 pub const TOLERATED_STEP: Duration = Duration::from_secs(60);
 const TOLERATED_STEP_MS: i64 = 60_000;
+/// The wall clock's lead over the monotonic one is followed in steps of this, so that checks share it without writing to it.
+const FOLLOWED_STEP_MS: i64 = 1_000;
 
 /// Gives the time of each check. Cheap to clone; all clones remember the same highest time.
 #[derive(Clone, Debug)]
@@ -26,38 +31,72 @@ pub struct Clock(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    wall: Wall,
+    source: Source,
     highest_ms: AtomicI64,
+    /// How far the wall clock was ahead of the monotonic one when it was last believed.
+    lead_ms: AtomicI64,
+    /// It was said that the wall clock has stepped forward.
+    told: AtomicBool,
 }
 
-/// Where the wall clock's reading comes from.
-enum Wall {
-    System,
+/// Where readings come from.
+enum Source {
+    /// The system, since this moment.
+    System(Instant),
     Manual(ManualClock),
 }
 
-impl fmt::Debug for Wall {
+impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::System => "System",
+            Self::System(_) => "System",
             Self::Manual(_) => "Manual",
         })
     }
 }
 
-/// The hand of a clock that only tests and tools move. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicI64>);
-
-impl ManualClock {
-    /// Sets the wall clock to `ms` milliseconds since the Unix epoch.
-    pub fn set(&self, ms: i64) {
-        self.0.store(ms, Ordering::Relaxed);
+impl Source {
+    fn wall_ms(&self) -> i64 {
+        match self {
+            Self::System(_) => system_ms(),
+            Self::Manual(hand) => hand.0.wall_ms.load(Ordering::Relaxed),
+        }
     }
 
-    /// Moves the wall clock by `ms` milliseconds, backwards if negative.
+    /// The time that has passed, by the monotonic clock.
+    fn passed_ms(&self) -> i64 {
+        match self {
+            Self::System(since) => i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX),
+            Self::Manual(hand) => hand.0.passed_ms.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The hand of a clock that only tests and tools move. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Hands>);
+
+#[derive(Debug)]
+struct Hands {
+    wall_ms: AtomicI64,
+    passed_ms: AtomicI64,
+}
+
+impl ManualClock {
+    /// Sets the wall clock to `ms` milliseconds since the Unix epoch: forward as time passes, back as a step.
+    pub fn set(&self, ms: i64) {
+        self.advance(ms.saturating_sub(self.0.wall_ms.load(Ordering::Relaxed)));
+    }
+
+    /// Lets `ms` milliseconds pass. If negative, the wall clock steps back.
     pub fn advance(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
+        self.0.passed_ms.fetch_add(ms.max(0), Ordering::Relaxed);
+        self.step(ms);
+    }
+
+    /// The wall clock steps by `ms` milliseconds, backwards if negative, and no time passes.
+    pub fn step(&self, ms: i64) {
+        self.0.wall_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
@@ -65,44 +104,70 @@ impl Clock {
     /// The system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(Arc::new(Inner { wall: Wall::System, highest_ms: AtomicI64::new(i64::MIN) }))
+        Self::of(Source::System(Instant::now()))
     }
 
     /// A clock that stands at `ms` milliseconds since the Unix epoch until its hand is moved.
     #[must_use]
     pub fn manual(ms: i64) -> (Self, ManualClock) {
-        let hand = ManualClock(Arc::new(AtomicI64::new(ms)));
-        (Self(Arc::new(Inner { wall: Wall::Manual(hand.clone()), highest_ms: AtomicI64::new(i64::MIN) })), hand)
+        let hand = ManualClock(Arc::new(Hands { wall_ms: AtomicI64::new(ms), passed_ms: AtomicI64::new(0) }));
+        (Self::of(Source::Manual(hand.clone())), hand)
     }
 
-    /// The time to judge by, and what the wall clock says.
+    /// What the wall clock says now is believed.
+    fn of(source: Source) -> Self {
+        let lead_ms = AtomicI64::new(source.wall_ms().saturating_sub(source.passed_ms()));
+        Self(Arc::new(Inner { source, highest_ms: AtomicI64::new(i64::MIN), lead_ms, told: AtomicBool::new(false) }))
+    }
+
+    /// The time to judge by, and the readings that it comes from.
     #[must_use]
     pub fn now(&self) -> Now {
-        let wall_ms = self.wall_ms();
-        let mut highest = self.0.highest_ms.load(Ordering::Relaxed);
-        if wall_ms > highest {
-            highest = self.0.highest_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms);
+        let Inner { source, lead_ms, .. } = &*self.0;
+        let (wall_ms, passed_ms) = (source.wall_ms(), source.passed_ms());
+        let floor_ms = self.highest_since(wall_ms).saturating_sub(TOLERATED_STEP_MS);
+        let steady_ms = passed_ms.saturating_add(lead_ms.load(Ordering::Relaxed));
+        let step_ms = wall_ms.saturating_sub(steady_ms);
+        let has_caught_up = step_ms < 0 && wall_ms >= floor_ms;
+        if step_ms.abs() > TOLERATED_STEP_MS && !has_caught_up {
+            return Now { effective_ms: wall_ms.max(steady_ms).max(floor_ms), wall_ms, steady_ms };
         }
-        Now { effective_ms: wall_ms.max(highest.saturating_sub(TOLERATED_STEP_MS)), wall_ms }
+        if step_ms.abs() >= FOLLOWED_STEP_MS {
+            lead_ms.store(wall_ms.saturating_sub(passed_ms), Ordering::Relaxed);
+        }
+        let effective_ms = wall_ms.max(floor_ms);
+        Now { effective_ms, wall_ms, steady_ms: effective_ms }
+    }
+
+    /// The highest time seen, this one included.
+    fn highest_since(&self, wall_ms: i64) -> i64 {
+        let highest = self.0.highest_ms.load(Ordering::Relaxed);
+        if wall_ms > highest { self.0.highest_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms) } else { highest }
     }
 
     /// What the wall clock says, in milliseconds since the Unix epoch: for timestamps that nothing is judged by.
     #[must_use]
     pub fn wall_ms(&self) -> i64 {
-        match &self.0.wall {
-            Wall::System => system_ms(),
-            Wall::Manual(hand) => hand.0.load(Ordering::Relaxed),
-        }
+        self.0.source.wall_ms()
     }
 
-    /// Tells `guard` whether the clock is settled now.
+    /// Tells `guard` whether the clock is settled now. After a step forward it is met: whole machines pause and go on, all at the same time, and
+    /// what is signed after that is judged rightly.
     pub fn report(&self, guard: &Guard) {
         let now = self.now();
-        if now.is_unsettled() {
-            let behind = (now.effective_ms + TOLERATED_STEP_MS - now.wall_ms) / 1_000;
+        if now.wall_ms < now.effective_ms {
+            let behind = self.highest_since(now.wall_ms).saturating_sub(now.wall_ms) / 1_000;
             guard.missing(format!("the clock stepped back: it is {behind} s behind the highest time seen; a restart accepts the new time"));
         } else {
             guard.met();
+        }
+        let ahead = now.wall_ms.saturating_sub(now.steady_ms) / 1_000;
+        let is_ahead = now.wall_ms == now.effective_ms && ahead > 0;
+        if is_ahead != self.0.told.swap(is_ahead, Ordering::Relaxed) && is_ahead {
+            tracing::error!(
+                seconds = ahead,
+                "the clock stepped forward; what would still be good without the step is answered `clock_unsettled`; a restart accepts the new time"
+            );
         }
     }
 
@@ -152,8 +217,59 @@ mod tests {
         let (clock, hand) = Clock::manual(NOON);
         let _ = clock.now();
         hand.advance(-60_001);
-        assert_eq!(clock.now(), Now { effective_ms: NOON - 60_000, wall_ms: NOON - 60_001 });
+        assert_eq!(clock.now(), Now { effective_ms: NOON, wall_ms: NOON - 60_001, steady_ms: NOON });
         assert!(clock.now().is_unsettled());
+    }
+
+    #[test]
+    fn after_a_large_step_time_goes_on_by_the_monotonic_clock() {
+        let (clock, hand) = Clock::manual(NOON);
+        let _ = clock.now();
+        hand.step(-600_000);
+        hand.advance(7_000);
+        assert_eq!(clock.now(), Now { effective_ms: NOON + 7_000, wall_ms: NOON - 593_000, steady_ms: NOON + 7_000 });
+        hand.step(600_000);
+        assert_eq!(clock.now(), Now::settled(NOON + 7_000));
+    }
+
+    #[test]
+    fn a_large_step_forward_is_judged_by_and_not_believed() {
+        let (clock, hand) = Clock::manual(NOON);
+        hand.step(60_001);
+        assert_eq!(clock.now(), Now { effective_ms: NOON + 60_001, wall_ms: NOON + 60_001, steady_ms: NOON });
+        hand.advance(5_000);
+        assert_eq!(clock.now(), Now { effective_ms: NOON + 65_001, wall_ms: NOON + 65_001, steady_ms: NOON + 5_000 });
+        let readiness = Readiness::default();
+        clock.report(&readiness.condition("clock", "not read yet"));
+        assert!(readiness.is_ready());
+    }
+
+    #[test]
+    fn small_steps_add_up_to_no_large_one() {
+        let (clock, hand) = Clock::manual(NOON);
+        for minute in 1..=10 {
+            hand.step(60_000);
+            assert_eq!(clock.now(), Now::settled(NOON + minute * 60_000));
+        }
+        // But never further back than a minute from the highest.
+        for _ in 0..3 {
+            hand.step(-30_000);
+            let _ = clock.now();
+        }
+        assert_eq!(clock.now().effective_ms, NOON + 540_000);
+    }
+
+    #[test]
+    fn a_step_back_is_believed_once_it_is_caught_up() {
+        let (clock, hand) = Clock::manual(NOON);
+        let _ = clock.now();
+        hand.step(-600_000);
+        hand.advance(539_000);
+        assert!(clock.now().is_unsettled());
+        hand.advance(1_000);
+        assert_eq!(clock.now(), Now::settled(NOON - 60_000));
+        hand.advance(1_000);
+        assert_eq!(clock.now(), Now::settled(NOON - 59_000));
     }
 
     #[test]
@@ -162,7 +278,7 @@ mod tests {
         let other = clock.clone();
         let _ = clock.now();
         hand.set(0);
-        assert_eq!(other.now().effective_ms, NOON - 60_000);
+        assert_eq!(other.now().effective_ms, NOON);
     }
 
     #[test]

@@ -62,6 +62,7 @@ install_packages() {
   command -v promtool >/dev/null || missing+=(prometheus)
   command -v ip >/dev/null || missing+=(iproute2)
   command -v nsenter >/dev/null || missing+=(util-linux)
+  command -v faketime >/dev/null || missing+=(faketime)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   command -v etcd >/dev/null || missing+=(etcd-server)
   command -v redis-server >/dev/null || missing+=(redis-server)

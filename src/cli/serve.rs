@@ -20,6 +20,7 @@ use tokio::{
 
 use super::Outcome;
 use crate::{
+    listen::raise_descriptor_limit,
     settings::Settings,
     telemetry::{init_tracing, log_panics},
 };
@@ -37,6 +38,7 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<Outcome> {
         anyhow::bail!("`--log-level`: {error}");
     }
     log_panics();
+    raise_descriptor_limit();
     let runtime = runtime().context("cannot start the runtime")?;
     let outcome = runtime.block_on(serve(settings));
     // A name that does not resolve may block a thread for long; nobody waits for it any more.

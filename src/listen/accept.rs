@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     connection::{Closable, Life, Phase, drive, jittered, reached},
+    descriptors::room,
     settings::ConnectionSettings,
     socket::{Accepted, Acceptor},
     tls::Tls,
@@ -63,7 +64,7 @@ impl Door {
             tls,
             max_age: settings.max_age,
             handshake_timeout: settings.handshake_timeout,
-            room: Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS))),
+            room: Arc::new(Semaphore::new(room(settings.max_connections).min(Semaphore::MAX_PERMITS))),
             turned_away: Occasionally::default(),
         }
     }

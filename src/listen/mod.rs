@@ -9,6 +9,7 @@
 //! | `workers` | one runtime per core; connections dealt in turn |
 //! | `socket` | binding TCP and Unix sockets |
 //! | `accept` | who may connect, and how many |
+//! | `descriptors` | how many there may be by the limits of the system |
 //! | `connection` | how long a connection lives and how it ends |
 //! | `tls` | certificates, their reload, and names of clients |
 //! | `client_address` | which address is the client's |
@@ -27,6 +28,7 @@ mod accept;
 mod admission;
 mod client_address;
 mod connection;
+mod descriptors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod grpc;
@@ -45,6 +47,7 @@ mod testing;
 pub use self::{
     admission::{AdmissionCertificate, AdmissionListener, GivenCertificate, Review},
     client_address::{ClientAddress, ClientAddressError, ClientAddressRule},
+    descriptors::raise_descriptor_limit,
     grpc::GrpcListener,
     http::HttpListener,
     metrics::MetricsListener,

@@ -69,7 +69,7 @@ pub struct ConnectionSettings {
     pub allow_from: Vec<IpNet>,
     /// TLS; `None` = plain text. Unix sockets are always plain.
     pub tls: Option<TlsSettings>,
-    /// Connections at a time; one more is closed at once.
+    /// Connections at a time, or fewer where the limit of file descriptors is low; one more is closed at once.
     pub max_connections: usize,
     /// How long a connection lives, give or take a fifth, before its peer is asked to open another.
     pub max_age: Duration,

@@ -30,6 +30,8 @@ const MAX_FILES: usize = 200_000;
 const MAX_DEPTH: usize = 16;
 /// How often a folder is read again that changed while it was read.
 const MAX_ATTEMPTS: usize = 5;
+/// Smallest unit in which file systems lose the rest of a file, in bytes.
+const SMALLEST_BLOCK: usize = 1024;
 /// A file may change twice within one tick of its file system's clock, and look the same both times.
 const COARSEST_TICK: Duration = Duration::from_secs(2);
 
@@ -226,8 +228,19 @@ fn read_file(path: &Path, budget: &mut u64) -> Result<String, String> {
     if read > MAX_FILE {
         return Err(format!("is larger than {} MiB; split it", MAX_FILE >> 20));
     }
+    if is_cut_off(&bytes) {
+        let what = if bytes.is_empty() { "is empty" } else { "ends within a line" };
+        return Err(format!("{what}, as if the disk had been full when it was written; write it again and end it with a line feed, or remove it"));
+    }
     *budget = budget.checked_sub(read).ok_or_else(|| format!("the folder holds more than {} MiB", MAX_FOLDER >> 20))?;
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+}
+
+/// Whether a file looks like one of which only the beginning was written, which happens in whole blocks: what is left of a policy may be a policy
+/// that demands less. A whole file without a line feed at its end seldom has such a length.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    // FAIL-CLOSED: a_file_that_looks_cut_off_is_not_read
+    bytes.len().is_multiple_of(SMALLEST_BLOCK) && bytes.last() != Some(&b'\n')
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> SourceError {

@@ -63,6 +63,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     config_hash: IntGauge,
     source_ranges: IntGaugeVec,
+    watched: IntGaugeVec,
     log_suppressed: IntCounterVec,
     /// Those of `log_suppressed` that were counted, by reason: a flood of refusals resolves no labels.
     suppressed_refusals: Box<[OnceLock<IntCounter>]>,
@@ -107,6 +108,12 @@ impl Metrics {
                 IntGauge::new("ringfence_config_hash", "Low 48 bits of the hash of the configuration in force, equal on equal replicas."),
             )?,
             source_ranges: gauges(&registry, "ringfence_source_ranges", "Address ranges in a set.", &["set"])?,
+            watched: gauges(
+                &registry,
+                "ringfence_watch_last_event_timestamp_seconds",
+                "When the API server last answered a list or began a watch of this kind, as Unix time.",
+                &["kind"],
+            )?,
             certificate_expiry: gauges(
                 &registry,
                 "ringfence_certificate_expiry_timestamp_seconds",
@@ -128,6 +135,11 @@ impl Metrics {
     #[must_use]
     pub const fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The API server has answered a list or a watch of this kind, at `wall_ms` (milliseconds since the Unix epoch).
+    pub fn watch_answered(&self, kind: &str, wall_ms: i64) {
+        self.watched.with_label_values(&[kind]).set(wall_ms / 1_000);
     }
 
     /// How many checks are being decided: whoever decides them counts here.

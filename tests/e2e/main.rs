@@ -18,6 +18,8 @@ mod definitions;
 mod deploy;
 mod docs;
 #[cfg(feature = "real-proxies")]
+mod faults;
+#[cfg(feature = "real-proxies")]
 mod kubernetes;
 #[cfg(feature = "real-proxies")]
 mod node;

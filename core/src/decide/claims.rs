@@ -7,7 +7,7 @@ use super::{Audience, Now, Reason, TokenRule, token::Claims};
 ///
 /// # Errors
 /// `claim_missing`, `issuer_mismatch`, `audience_mismatch`, `token_expired`, `token_not_yet_valid`, `lifetime_exceeded`; `clock_unsettled`
-/// for a time refusal that the wall clock alone would not give.
+/// for a time refusal that another reading of an unsettled clock would not give.
 pub(super) fn measure<'p>(claims: &Claims, payload: &str, rule: &'p TokenRule, now: Now) -> Result<&'p Audience, Reason> {
     match claims.issuer(payload) {
         None => return Err(Reason::ClaimMissing),
@@ -19,8 +19,7 @@ pub(super) fn measure<'p>(claims: &Claims, payload: &str, rule: &'p TokenRule, n
     }
     let audience = claims.audiences.iter().find_map(|audience| rule.audiences.find(audience.of(payload))).ok_or(Reason::AudienceMismatch)?;
     if let Err(reason) = measure_times(claims, rule, now.effective_ms) {
-        let clock_decides = now.is_unsettled() && measure_times(claims, rule, now.wall_ms).is_ok();
-        return Err(if clock_decides { Reason::ClockUnsettled } else { reason });
+        return Err(if now.is_doubtful(|other_ms| measure_times(claims, rule, other_ms).is_ok()) { Reason::ClockUnsettled } else { reason });
     }
     Ok(audience)
 }
@@ -140,10 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_only_the_old_time_gives_is_not_certain() {
-        let stepped_back = Now { effective_ms: NOW, wall_ms: NOW - 600_000 };
+    fn a_refusal_that_only_one_reading_of_the_clock_gives_is_not_certain() {
+        let stepped_back = Now { effective_ms: NOW, wall_ms: NOW - 600_000, steady_ms: NOW };
         // Issued 400 s ago: in the wall clock's future, so both times refuse it.
         assert_eq!(measure(&claims(Some(-100), None, Some(-400)), "", &rule(), stepped_back).err(), Some(Reason::TokenExpired));
         assert_eq!(measure(&claims(Some(-300), None, Some(-600)), "", &rule(), stepped_back).err(), Some(Reason::ClockUnsettled));
+        let stepped_forward = Now { effective_ms: NOW, wall_ms: NOW, steady_ms: NOW - 600_000 };
+        assert_eq!(measure(&claims(Some(-100), None, Some(-400)), "", &rule(), stepped_forward).err(), Some(Reason::TokenExpired));
+        assert_eq!(measure(&claims(Some(-300), None, Some(-600)), "", &rule(), stepped_forward).err(), Some(Reason::ClockUnsettled));
+        assert!(measure(&claims(Some(300), None, Some(0)), "", &rule(), stepped_forward).is_ok(), "what the later time allows is allowed");
     }
 }

@@ -104,7 +104,8 @@ fn read_expiry(digits: &[u8]) -> Option<i64> {
 /// `url_expired` is only said of what one of the keys has signed.
 ///
 /// # Errors
-/// `url_signature_invalid`, `url_expired`; `clock_unsettled` for a time refusal that the wall clock alone would not give.
+/// `url_signature_invalid`, `url_expired`; `clock_unsettled` for a time refusal that another reading of an unsettled clock would not
+/// give.
 pub(super) fn check_signature(value: &[u8], rule: &UrlSigning, request: &Request<'_>, now: Now) -> Result<(), Reason> {
     let signature = Signature::parse(value).ok_or(Reason::UrlSignatureInvalid)?;
     // An ambiguous path was refused before any sender was asked.
@@ -119,7 +120,7 @@ pub(super) fn check_signature(value: &[u8], rule: &UrlSigning, request: &Request
     }
     if is_timely(signature.expires_ms, rule, now.effective_ms) {
         Ok(())
-    } else if now.is_unsettled() && is_timely(signature.expires_ms, rule, now.wall_ms) {
+    } else if now.is_doubtful(|other_ms| is_timely(signature.expires_ms, rule, other_ms)) {
         Err(Reason::ClockUnsettled)
     } else {
         Err(Reason::UrlExpired)

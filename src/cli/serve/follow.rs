@@ -138,6 +138,10 @@ impl Target {
     /// Puts a folder in force, or says that it cannot be. Blocks for as long as keys that are new are fetched, within a bound.
     fn put_in_force(&self, folder: Result<Folder, Vec<SourceError>>) {
         match folder {
+            // An emptied folder says no more than one that is gone: whoever means it starts anew.
+            Ok(Folder { objects, .. }) if objects.is_empty() && !self.configuration.current().reports.is_empty() => {
+                self.configuration.refuse(vec![emptied()]);
+            }
             Ok(Folder { objects, warnings }) => {
                 for warning in warnings {
                     tracing::warn!("{warning}");
@@ -163,4 +167,10 @@ impl Target {
             tracing::warn!("the keys of a new issuer are not there yet; the new policies are in force without them");
         }
     }
+}
+
+/// What is said of a folder that holds nothing any more.
+fn emptied() -> SourceError {
+    let message = "holds no resources any more; to serve none, start anew with the empty folder, or leave one that matches nothing".to_owned();
+    SourceError { file: "the folder".into(), document: None, line: None, message }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use ringfence_core::compile::Options;
+use ringfence_core::{api::Kind, compile::Options};
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -101,7 +101,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         // The addresses first: a port in use is said at once, whatever else there is to do.
         let listeners = Listeners::bind(&settings, &metrics)?;
-        let ((source, configuration), fetcher) = tokio::try_join!(load(&settings), fetcher(&settings))?;
+        let ((source, configuration), fetcher) = tokio::try_join!(load(&settings, &metrics, &clock), fetcher(&settings))?;
         let surroundings = Surroundings::system();
         let reuse = Arc::new(remember(&settings, &metrics, &surroundings)?);
         let keeper = Arc::new(KeyKeeper::new(Arc::new(fetcher), KeyMetrics::new(metrics.registry())?, surroundings, Handle::current()));
@@ -270,10 +270,12 @@ fn take_up(client: kube::Client, beside: Beside<'_>, metrics: &Metrics) -> Resul
 }
 
 /// Reads the folder for the first time, or finds the way to the API server, which may not answer yet.
-async fn load(settings: &Settings) -> Result<(Source, Arc<Configuration>), StartError> {
+async fn load(settings: &Settings, metrics: &Arc<Metrics>, clock: &Clock) -> Result<(Source, Arc<Configuration>), StartError> {
     let (cluster, options) = (&settings.cluster, settings.compile_options());
     if cluster.kubernetes {
-        let client = kubernetes::client(cluster.kubeconfig.as_deref()).await?;
+        let (metrics, clock) = (Arc::clone(metrics), clock.clone());
+        let on_answer = move |kind: Kind| metrics.watch_answered(kind.name(), clock.wall_ms());
+        let client = kubernetes::client(cluster.kubeconfig.as_deref(), on_answer).await?;
         let source = KubernetesSource::new(client, cluster.watch_namespace.clone(), &options.resource_namespace);
         return Ok((Source::Kubernetes(source), Arc::new(Configuration::pending(options))));
     }

@@ -134,7 +134,7 @@ fn files_that_are_no_text_or_too_large_are_errors() {
 fn a_missing_folder_is_an_error() {
     let error = FolderSource::new("/nonexistent/ringfence").load().unwrap_err();
     assert!(error[0].to_string().starts_with("/nonexistent/ringfence: cannot be read: "), "{error:?}");
-    let dir = folder(&[("a.yaml", "")]);
+    let dir = folder(&[("a.yaml", "# nothing yet\n")]);
     assert!(FolderSource::new(dir.path().join("a.yaml")).load().unwrap_err()[0].message.contains("not a folder"));
 }
 
@@ -146,4 +146,17 @@ fn the_version_of_a_secret_tells_nothing_of_its_values() {
     assert_ne!(version(&secret("one")), version(&secret("one").replace("k:", "l:")));
     let map = |value: &str| secret(value).replace("Secret", "ConfigMap").replace("stringData", "data");
     assert_ne!(version(&map("one")), version(&map("two")));
+}
+
+#[test]
+fn a_file_that_looks_cut_off_is_not_read() {
+    let padded = |length: usize, end: &str| format!("{}#{}{end}", grant("a"), "x".repeat(length - grant("a").len() - 1 - end.len()));
+    for text in [String::new(), padded(1024, ""), padded(4096, "")] {
+        let errors = errors(&[("cut.yaml", &text), ("whole.yaml", &grant("b"))]);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].starts_with("cut.yaml: ") && errors[0].contains("line feed"), "{errors:?}");
+    }
+    for text in [padded(1024, "\n"), padded(4096, "\n"), padded(1025, ""), "# nothing".to_owned()] {
+        assert!(load(&folder(&[("whole.yaml", &text)])).is_ok(), "{text}");
+    }
 }

@@ -95,6 +95,12 @@ impl fmt::Display for Feed {
     }
 }
 
+/// Which kind's objects are asked for by a URL's path, if it is a list or a watch of one.
+pub(super) fn kind_of(path: &str) -> Option<Kind> {
+    let last = path.rsplit('/').next()?;
+    Kind::ALL.iter().copied().find(|kind| resource(*kind).plural == last)
+}
+
 /// Where the API server keeps a kind.
 fn resource(kind: Kind) -> ApiResource {
     let plural = match kind {
@@ -127,5 +133,13 @@ mod tests {
         let secret = Feed::Secret("contoso".into(), "key".into());
         assert_eq!(secret.rule(), "{apiGroups: [\"\"], resources: [secrets], resourceNames: [key], verbs: [get, list, watch]}");
         assert_eq!(resource(Kind::HostGrant).version, "v1alpha1");
+    }
+
+    #[test]
+    fn a_path_tells_what_is_listed() {
+        assert_eq!(kind_of("/apis/ringfence.dev/v1alpha1/hostgrants"), Some(Kind::HostGrant));
+        assert_eq!(kind_of("/api/v1/namespaces/contoso/secrets"), Some(Kind::Secret));
+        assert_eq!(kind_of("/apis/ringfence.dev/v1alpha1/hostgrants/contoso"), None);
+        assert_eq!(kind_of("/apis/coordination.k8s.io/v1/namespaces/ringfence/leases"), None);
     }
 }

@@ -81,6 +81,8 @@ fn policy() -> String {
 fn load(files: &[(&str, &str)]) -> Folder {
     let dir = TempDir::new().unwrap();
     for (name, text) in files {
+        // An empty file looks like one that was cut off.
+        let text = if text.is_empty() { "# nothing\n" } else { *text };
         fs::write(dir.path().join(name), text).unwrap();
     }
     FolderSource::new(dir.path()).load().unwrap_or_else(|errors| panic!("{errors:?}"))

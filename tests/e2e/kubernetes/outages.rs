@@ -1,42 +1,9 @@
-//! An API server that is not there: at the start, later, and while requests come.
+//! An API server that is not there at the start. What happens when it goes away later stands in the table of faults.
 
-use super::{Cluster, Front, callback, grant};
-use crate::support::{traffic::Traffic, wait_for};
+use super::{Cluster, Front, grant};
+use crate::support::wait_for;
 
 const HOST: &str = "callbacks.contoso.com";
-
-#[tokio::test]
-async fn the_last_policies_serve_while_the_api_server_is_away() {
-    let mut cluster = Cluster::start().await;
-    cluster.apply(&(grant("contoso", HOST, "contoso") + &cluster.policy("contoso", "center", HOST, ""))).await;
-    let ringfence = cluster.ringfence(&[]).await;
-    ringfence.wait_until_ready().await;
-    let front = Front::before(&ringfence).await;
-    let token = cluster.token();
-    let good = token.clone();
-    let traffic = Traffic::start(front.proxy.address, move |number| match number % 3 {
-        0 => (callback(HOST, "/", None), 401),
-        1 => (callback("elsewhere.contoso.com", "/", Some(&good)), 403),
-        _ => (callback(HOST, "/", Some(&good)), 200),
-    });
-    for round in 0..2 {
-        traffic.flow(30).await;
-        cluster.kubernetes.kill_api_server();
-        wait_for("the outage to be noticed", async || {
-            let lines = ringfence.output();
-            (lines.matches("what is known stays in force").count() > round * 4).then_some(())
-        })
-        .await;
-        traffic.flow(100).await;
-        assert_eq!(ringfence.get("/readyz").await.0, 200);
-        cluster.kubernetes.start_api_server_again().await;
-        // What changes afterwards counts again.
-        let late = format!("late-{round}.contoso.com");
-        cluster.apply(&(grant(&format!("late-{round}"), &late, "contoso") + &cluster.policy("contoso", &format!("late-{round}"), &late, ""))).await;
-        front.wait_for_status(200, &late, "/", Some(&token)).await;
-    }
-    traffic.stop().await;
-}
 
 #[tokio::test]
 async fn it_waits_for_an_api_server_that_is_away_at_the_start() {

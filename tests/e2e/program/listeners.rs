@@ -1,14 +1,14 @@
 //! Listeners other than plain TCP.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use ringfence::issuer::{Issuer, IssuerOptions, TokenSpec};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{
+    certificates::{Authority, write_identity},
     grpc::{Client, check_request, peer, status},
     policies::{AUDIENCE, HOST, KEY, policies},
     ringfence::Ringfence,
@@ -40,36 +40,10 @@ async fn a_unix_socket() {
     assert!(!path.exists(), "the socket goes with its process");
 }
 
-/// An authority, and what it has signed.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Certificate and key for `name`, PEM.
-    fn issue(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-}
-
-/// Writes certificate and key to `folder` and names the flags for them.
-fn write_identity(folder: &Path, (certificate, key): &(String, String)) -> [String; 2] {
-    let (certificate_file, key_file) = (folder.join("tls.pem"), folder.join("tls.key"));
-    fs::write(&key_file, key).unwrap();
-    fs::write(&certificate_file, certificate).unwrap();
-    [format!("--tls-cert={}", certificate_file.display()), format!("--tls-key={}", key_file.display())]
-}
-
 /// A TLS connection that trusts `authority` and shows `identity`.
 async fn connect(ringfence: &Ringfence, authority: &Authority, identity: Option<&(String, String)>) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.0.der().clone()).unwrap();
+    roots.add(authority.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
     let mut config = match identity {
@@ -90,7 +64,7 @@ async fn mutual_tls() {
     let (authority, strangers) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
-    fs::write(&ca, authority.0.pem()).unwrap();
+    fs::write(&ca, authority.pem()).unwrap();
     let [certificate, key] = write_identity(folder.path(), &authority.issue("ringfence"));
     let client_ca = format!("--tls-client-ca={}", ca.display());
     let ringfence = Ringfence::start(&policies(&issuer), &[&certificate, &key, &client_ca]).await;

@@ -1,39 +1,19 @@
 //! Policies that change while requests come.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use ringfence::issuer::{Broken, TokenSpec};
 
 use crate::support::{
     doors::Door,
     http::Ask,
-    policies::{AUDIENCE, HOST, KEY, policies},
+    policies::{AUDIENCE, HOST, KEY, generation, policies, put},
     stand::Stand,
     traffic::{Traffic, repeat},
     wait_for,
 };
 
 for_each_door!(reload_under_traffic_gives_no_wrong_answer);
-
-/// Puts a whole file in place at once.
-fn put(folder: &Path, name: &str, text: &str) {
-    let aside = tempfile::NamedTempFile::new().unwrap();
-    fs::write(aside.path(), text).unwrap();
-    let hidden = folder.join(format!(".{name}.new"));
-    fs::copy(aside.path(), &hidden).unwrap();
-    fs::rename(hidden, folder.join(name)).unwrap();
-}
-
-/// A policy that nobody else touches, open to anybody from loopback with the key `generation`.
-fn generation(number: usize) -> String {
-    format!(
-        "apiVersion: v1\nkind: Secret\ntype: ringfence.dev/callback-key\nmetadata: {{name: generation, namespace: contoso}}\n\
-         stringData: {{key: generation-key-{number:08}}}\n---\n\
-         apiVersion: ringfence.dev/v1alpha1\nkind: CallbackPolicy\nmetadata: {{name: generation, namespace: contoso}}\n\
-         spec:\n  match: {{hosts: [generations.contoso.com]}}\n  senders:\n    - name: anyone\n      type: NoToken\n      noToken: {{}}\n      \
-         apiKey: {{query: key, secretRefs: [{{name: generation, key: key}}]}}\n"
-    )
-}
 
 async fn reload_under_traffic_gives_no_wrong_answer(door: &Door) {
     let stand = Stand::start(door).await;

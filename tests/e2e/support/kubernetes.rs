@@ -56,7 +56,8 @@ pub struct Kubernetes {
     nodes: Option<WithNodes>,
     /// `None` while it is stopped.
     api_server: Option<Process>,
-    _etcd: Process,
+    /// Likewise.
+    etcd: Option<Process>,
     relays: Vec<Relay>,
     folder: TempDir,
 }
@@ -79,7 +80,7 @@ impl Kubernetes {
         wait_for("etcd to listen", async || TcpStream::connect((ip, 2379)).await.ok().map(drop)).await;
         fs::write(path.join("audit-policy.yaml"), AUDIT_POLICY).unwrap();
         let api_server = start_api_server(ip, &path, nodes.as_ref());
-        let mut kubernetes = Self { address: (ip, 6443).into(), nodes, api_server: Some(api_server), _etcd: etcd, relays: Vec::new(), folder };
+        let mut kubernetes = Self { address: (ip, 6443).into(), nodes, api_server: Some(api_server), etcd: Some(etcd), relays: Vec::new(), folder };
         kubernetes.write_kubeconfig("admin", ADMIN_TOKEN);
         kubernetes.wait_until_ready().await;
         kubernetes
@@ -108,6 +109,22 @@ impl Kubernetes {
         let IpAddr::V4(ip) = self.address.ip() else { panic!("it was started on IPv4") };
         self.api_server = Some(start_api_server(ip, self.folder.path(), self.nodes.as_ref()));
         self.wait_until_ready().await;
+    }
+
+    /// Kills etcd. What it stored stays on its disk.
+    pub fn kill_etcd(&mut self) {
+        self.etcd = None;
+    }
+
+    /// Starts it again.
+    pub fn start_etcd_again(&mut self) {
+        let IpAddr::V4(ip) = self.address.ip() else { panic!("it was started on IPv4") };
+        self.etcd = Some(start_etcd(ip, self.folder.path()));
+    }
+
+    /// Where the API server listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The configuration of a client that is this ServiceAccount, as its pods would be.

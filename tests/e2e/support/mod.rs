@@ -1,5 +1,6 @@
 //! What the tests stand on: the real program, an application behind the proxy, an issuer, clients that can send anything.
 
+pub mod certificates;
 #[cfg(feature = "real-proxies")]
 pub mod doors;
 pub mod grpc;

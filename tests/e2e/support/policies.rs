@@ -1,5 +1,8 @@
 //! The policies that most tests use, and what they know.
 
+#[cfg(feature = "real-proxies")]
+use std::{fs, path::Path};
+
 use ringfence::issuer::{DEMO_TENANT, Issuer};
 
 /// The audience of `contact-center`.
@@ -33,4 +36,24 @@ pub fn policies(issuer: &Issuer) -> String {
         .replace("ENTRA_V1", &v1)
         .replace("ENTRA_V2", &v2)
         .replace("ENTRA_KEYS", &keys)
+}
+
+/// Puts a whole file in place at once.
+#[cfg(feature = "real-proxies")]
+pub fn put(folder: &Path, name: &str, text: &str) {
+    let hidden = folder.join(format!(".{name}.new"));
+    fs::write(&hidden, text).unwrap();
+    fs::rename(hidden, folder.join(name)).unwrap();
+}
+
+/// A policy that nobody else touches, open to anybody from loopback with the key `generation-key-NUMBER` (of eight digits).
+#[cfg(feature = "real-proxies")]
+pub fn generation(number: usize) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\ntype: ringfence.dev/callback-key\nmetadata: {{name: generation, namespace: contoso}}\n\
+         stringData: {{key: generation-key-{number:08}}}\n---\n\
+         apiVersion: ringfence.dev/v1alpha1\nkind: CallbackPolicy\nmetadata: {{name: generation, namespace: contoso}}\n\
+         spec:\n  match: {{hosts: [generations.contoso.com]}}\n  senders:\n    - name: anyone\n      type: NoToken\n      noToken: {{}}\n      \
+         apiKey: {{query: key, secretRefs: [{{name: generation, key: key}}]}}\n"
+    )
 }

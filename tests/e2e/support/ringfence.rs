@@ -52,17 +52,31 @@ impl Ringfence {
 
     /// Starts it and does not wait. A later flag replaces an earlier one of the same name.
     pub fn launch(policies: &str, flags: &[&str]) -> Self {
+        Self::launch_by(&[], policies, flags)
+    }
+
+    /// The same by another program, which these words start and which becomes the program under test.
+    pub fn launch_by(words: &[&str], policies: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("policies.yaml"), policies).unwrap();
         let config = format!("--config={}", folder.path().display());
-        Self::serve(folder, &[&[config.as_str()], flags].concat())
+        Self::serve_by(words, folder, &[&[config.as_str()], flags].concat())
     }
 
     fn serve(folder: TempDir, flags: &[&str]) -> Self {
+        Self::serve_by(&[], folder, flags)
+    }
+
+    fn serve_by(words: &[&str], folder: TempDir, flags: &[&str]) -> Self {
         let name = |flag: &str| flag.split('=').next().unwrap().to_owned();
         let all = [FLAGS, flags].concat();
         let last = all.iter().enumerate().filter(|(at, flag)| !all[at + 1..].iter().any(|later| name(later) == name(flag)));
-        let mut command = program();
+        let mut command = words.split_first().map_or_else(program, |(first, rest)| {
+            let mut command = Command::new(first);
+            unset_settings(&mut command);
+            command.env("NO_COLOR", "1").args(rest).arg(env!("CARGO_BIN_EXE_ringfence"));
+            command
+        });
         command.arg("serve").args(last.map(|(_, flag)| flag));
         Self { process: Process::start("ringfence", &mut command), folder, addresses: HashMap::new() }
     }
@@ -112,9 +126,19 @@ impl Ringfence {
         series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
+    /// Waits until a metric's sum is at least `least`.
+    pub async fn wait_for_metric(&self, name: &str, labels: &[&str], least: f64) {
+        wait_for(&format!("{name}{labels:?} to be {least}"), async || (self.metric(name, labels).await >= least).then_some(())).await;
+    }
+
     /// Its folder of policies.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Asks it to read its folder again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.process.signal("HUP");
     }
 
     /// Its process.
