@@ -9,8 +9,14 @@
 #   benches/run.sh decide        `decide` alone, or with a name after it one candidate of it
 #
 # The section `envoy` needs a real Envoy, which is installed once, as for the tests.
+#   benches/run.sh kubernetes    policies of a real API server (RINGFENCE_TEST_KUBERNETES names the folder that tests/run.sh installs)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if [[ ${1:-} == kubernetes ]]; then
+    : "${RINGFENCE_TEST_KUBERNETES:?the folder that tests/run.sh installs as ~/.cache/ringfence-tests/kubernetes-*}"
+    exec cargo bench --quiet --locked --features real-proxies --bench kubernetes
+fi
 
 if [[ ${1:-} == decide ]]; then
     exec cargo bench --quiet --locked --package ringfence-core --bench decide -- "${@:2}"

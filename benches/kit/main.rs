@@ -93,7 +93,7 @@ fn main() -> ExitCode {
             table.add(measure());
         }
     }
-    table.finish(&watch.finish())
+    table.finish(&watch.finish(), "bench.json")
 }
 
 fn in_this_process() -> Vec<Figure> {

@@ -81,8 +81,8 @@ impl Table {
         self.0.extend(figures);
     }
 
-    /// Prints the table and writes the JSON. Exit code 0 = every bound is kept, 1 = one is missed.
-    pub fn finish(&self, circumstances: &Circumstances) -> ExitCode {
+    /// Prints the table and writes the JSON as `name` into the target folder. Exit code 0 = every bound is kept, 1 = one is missed.
+    pub fn finish(&self, circumstances: &Circumstances, name: &str) -> ExitCode {
         println!("\n{circumstances}\n");
         for figure in &self.0 {
             let bound = figure.bound.map(Bound::text).unwrap_or_default();
@@ -94,7 +94,7 @@ impl Table {
         if let Some(busy) = circumstances.warning() {
             println!("{busy}");
         }
-        let file = json_file();
+        let file = json_file(name);
         fs::write(&file, format!("{:#}\n", self.json(circumstances))).unwrap();
         println!("written to {}", file.display());
         if missed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) }
@@ -109,8 +109,8 @@ impl Table {
     }
 }
 
-/// `target/bench.json`, wherever this build's target folder is.
-fn json_file() -> PathBuf {
+/// `target/NAME`, wherever this build's target folder is.
+fn json_file(name: &str) -> PathBuf {
     let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).unwrap().join("bench.json")
+    program.ancestors().nth(3).unwrap().join(name)
 }
