@@ -3,7 +3,7 @@
 # Takes some minutes once built. Exit code 0 = every bound is kept, 1 = one is missed, anything else = it could not be measured.
 #
 #   benches/run.sh               everything
-#   benches/run.sh checks envoy  these sections alone: core, checks, wires, latency, scale, neighbours, envoy
+#   benches/run.sh checks envoy  these sections alone: core, checks, wires, latency, scale, neighbours, overload, envoy
 #   benches/run.sh allowed       the server under one kind of request, named by its reason, for a profiler to look at
 #   benches/run.sh allowed A B   two builds of the server in turn under the same requests
 #   benches/run.sh decide        `decide` alone, or with a name after it one candidate of it

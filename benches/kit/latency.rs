@@ -82,7 +82,7 @@ fn at_rate(server: &Server, messages: &[Bytes], per_second: f64) -> Vec<Duration
 }
 
 /// Sends each message when it is due, and how long its answer took from then.
-fn on_time(connection: &mut Connection, messages: &[&Bytes], due: impl Fn(usize) -> Instant) -> Vec<Duration> {
+pub fn on_time(connection: &mut Connection, messages: &[&Bytes], due: impl Fn(usize) -> Instant) -> Vec<Duration> {
     let (mut sent, mut times) = (0, Vec::with_capacity(messages.len()));
     while times.len() < messages.len() {
         while sent < messages.len() && due(sent) <= Instant::now() && connection.has_room_for(messages[sent]) {

@@ -12,6 +12,7 @@
 //! | `latency` | how long answers take at half and at four fifths of capacity |
 //! | `scale` | the server with 100,000 policies |
 //! | `neighbours` | one tenant's webhooks beside another's hostile issuers |
+//! | `overload` | good webhooks of one address beside a flood from another |
 //! | `proxied` | through a real Envoy, beside others that may stand behind it |
 //!
 //! | file | what it knows |
@@ -44,6 +45,7 @@ mod latency;
 mod load;
 mod machine;
 mod neighbours;
+mod overload;
 mod proxied;
 mod questions;
 mod rounds;
@@ -60,13 +62,14 @@ use table::{Bound, Figure, Table};
 /// What can be measured by itself: its name on the command line, and how.
 type Section = (&'static str, fn() -> Vec<Figure>);
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("core", in_this_process),
     ("checks", rounds::run),
     ("wires", wires::run),
     ("latency", latency::run),
     ("scale", scale::run),
     ("neighbours", neighbours::run),
+    ("overload", overload::run),
     ("envoy", proxied::run),
 ];
 
