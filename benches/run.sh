@@ -7,14 +7,18 @@
 #   benches/run.sh allowed       the server under one kind of request, named by its reason, for a profiler to look at
 #   benches/run.sh allowed A B   two builds of the server in turn under the same requests
 #   benches/run.sh decide        `decide` alone, or with a name after it one candidate of it
+#   benches/run.sh kubernetes    policies of a real API server
 #
-# The section `envoy` needs a real Envoy, which is installed once, as for the tests.
-#   benches/run.sh kubernetes    policies of a real API server (RINGFENCE_TEST_KUBERNETES names the folder that tests/run.sh installs)
+# The section `envoy` needs a real Envoy, `kubernetes` an API server and etcd: the former two are installed or built once, as for the tests; etcd is
+# Debian's etcd-server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+cache=${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}
 if [[ ${1:-} == kubernetes ]]; then
-    : "${RINGFENCE_TEST_KUBERNETES:?the folder that tests/run.sh installs as ~/.cache/ringfence-tests/kubernetes-*}"
+    # shellcheck source=tests/install/go.sh
+    . tests/install/go.sh
+    install_kubernetes "$cache"
     exec cargo bench --quiet --locked --features real-proxies --bench kubernetes
 fi
 
@@ -24,7 +28,7 @@ fi
 if [[ $# -eq 0 || " $* " == *" envoy "* ]]; then
     # shellcheck source=tests/install/envoy.sh
     . tests/install/envoy.sh
-    install_envoy "${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}"
+    install_envoy "$cache"
 fi
 cargo bench --quiet --locked --no-run --bench kit
 program=$(cargo bench --locked --no-run --bench kit --message-format=json 2>/dev/null | sed -n 's/.*"name":"kit".*"executable":"\([^"]*\)".*/\1/p')

@@ -7,10 +7,8 @@ readonly GO_MINIMUM=1.26.7
 
 # install_go_programs CACHE: builds what is missing below CACHE and says where it is.
 install_go_programs() {
-  local cache=$1 version=-X=k8s.io/component-base/version kubernetes=k8s.io/kubernetes/cmd containerd=github.com/containerd/containerd/v2/cmd
-  build_program kubernetes k8s.io/kubernetes \
-    "$kubernetes/kube-apiserver $kubernetes/kubectl $kubernetes/kubelet $kubernetes/kube-controller-manager $kubernetes/kube-scheduler $kubernetes/kube-proxy" \
-    "$version.gitVersion=v1.36.3 $version.gitMajor=1 $version.gitMinor=36" "" &&
+  local cache=$1 containerd=github.com/containerd/containerd/v2/cmd
+  install_kubernetes "$cache" &&
     build_program containerd github.com/containerd/containerd/v2 "$containerd/containerd $containerd/containerd-shim-runc-v2 $containerd/ctr" "" "" \
       "no_btrfs no_devmapper no_zfs" &&
     build_program coredns github.com/coredns/coredns . "" "" &&
@@ -19,6 +17,14 @@ install_go_programs() {
     build_program contour github.com/projectcontour/contour github.com/projectcontour/contour/cmd/contour "" examples/contour/01-crds.yaml &&
     build_program istio istio.io/istio istio.io/istio/pilot/cmd/pilot-discovery "" manifests/charts/base/files/crd-all.gen.yaml &&
     build_program envoy-gateway github.com/envoyproxy/gateway github.com/envoyproxy/gateway/cmd/envoy-gateway "" ""
+}
+
+# install_kubernetes CACHE: the same for Kubernetes alone.
+install_kubernetes() {
+  local cache=$1 version=-X=k8s.io/component-base/version kubernetes=k8s.io/kubernetes/cmd
+  build_program kubernetes k8s.io/kubernetes \
+    "$kubernetes/kube-apiserver $kubernetes/kubectl $kubernetes/kubelet $kubernetes/kube-controller-manager $kubernetes/kube-scheduler $kubernetes/kube-proxy" \
+    "$version.gitVersion=v1.36.3 $version.gitMajor=1 $version.gitMinor=36" ""
 }
 
 # build_program NAME MODULE PACKAGES LDFLAGS FILE [TAGS]: PACKAGES as CACHE/NAME-VERSION-BUILD/bin/*, and FILE of the module, if any, as crds.yaml
