@@ -6,6 +6,7 @@ use ringfence::issuer::Issuer;
 
 use super::scene::{Front, Scene, new_issuer, requests, wait_for_enough};
 use crate::support::{
+    network::own_address,
     policies::policies,
     ringfence::Ringfence,
     traffic::{Tally, Traffic, repeat},
@@ -44,7 +45,12 @@ impl Pair {
     /// Starts them; both were asked.
     async fn start() -> Self {
         let issuer = new_issuer().await;
-        let start = async || Ringfence::start(&policies(&issuer), &[]).await;
+        let start = async || {
+            // At an address of its own: nobody else takes its ports before its successor does.
+            let address = own_address();
+            let flags = ["grpc", "http", "metrics"].map(|listener| format!("--{listener}-listen={address}:0"));
+            Ringfence::start(&policies(&issuer), &flags.each_ref().map(String::as_str)).await
+        };
         let (leaving, staying) = (start().await, start().await);
         let front = Front::before(&[leaving.replica(), staying.replica()], &[]).await;
         let traffic = Traffic::start_judged(front.proxy.address, requests(&issuer));

@@ -63,7 +63,8 @@ const BY_ENVOY: &[(&str, Outcome)] = &[
 ];
 
 fn grpc_endpoint(endpoint: &str, replica: &Replica) -> String {
-    endpoint.replace("port_value: 9001", &format!("port_value: {}", replica.grpc.port()))
+    let own = endpoint.replace("address: 127.0.0.1", &format!("address: {}", replica.grpc.ip()));
+    own.replace("port_value: 9001", &format!("port_value: {}", replica.grpc.port()))
 }
 
 fn http_endpoint(endpoint: &str, replica: &Replica) -> String {

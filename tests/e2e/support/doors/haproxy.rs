@@ -1,12 +1,12 @@
 //! HAProxy with our Lua action.
 
-use std::{fs, net::TcpListener, process::Command};
+use std::{fs, process::Command};
 
 use ringfence_core::decide::Reason;
 use tokio::net::TcpStream;
 
 use super::{Door, Outcome, Proxy, Relays, Setting, Shows, Upstream, edit, example, folder, start_on_a_free_port};
-use crate::support::process::Process;
+use crate::support::{network::own_address, process::Process};
 
 /// HAProxy.
 pub static HAPROXY: Door = Door {
@@ -46,8 +46,8 @@ async fn start(setting: Setting<'_>) -> Proxy {
     start_on_a_free_port(
         "Address already in use",
         |address| {
-            let questions = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let mut config = config.replace("127.0.0.1:9012", &questions.to_string());
+            // At an address of its own, where no port is taken.
+            let mut config = config.replace("127.0.0.1:9012", &format!("{}:9012", own_address()));
             edit(&mut config, "bind :8080", &format!("bind {address}"));
             let folder = folder();
             fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
