@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use tokio::{
@@ -14,9 +14,11 @@ use tokio::{
 
 /// A loopback address that nobody else has, for programs that cannot choose free ports themselves.
 pub fn own_address() -> Ipv4Addr {
-    static GIVEN: AtomicU8 = AtomicU8::new(1);
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
     let [.., middle, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 64 + middle % 64, low, GIVEN.fetch_add(1, Ordering::Relaxed))
+    let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+    let [round, number] = [given / 254, given % 254].map(|part| part.to_be_bytes()[1]);
+    Ipv4Addr::new(127, 64 + middle.wrapping_add(round) % 64, low, 1 + number)
 }
 
 /// Hands every connection on, until it is told otherwise.

@@ -12,15 +12,7 @@ mod istio;
 mod nginx;
 mod traefik;
 
-use std::{
-    any::Any,
-    fs,
-    future::Future,
-    net::{SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    pin::Pin,
-};
+use std::{any::Any, fs, future::Future, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, pin::Pin};
 
 use ringfence_core::decide::Reason;
 use tempfile::TempDir;
@@ -38,6 +30,7 @@ pub use self::{
 };
 use super::{
     http::Ask,
+    network::own_address,
     policies::HOST,
     process::{Output, Process},
     wait_for,
@@ -264,7 +257,8 @@ async fn start_on_a_free_port(
     mut listens: impl AsyncFnMut(&Process, SocketAddr, &Path) -> bool,
 ) -> Proxy {
     for _ in 0..5 {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // A free port of 127.0.0.1 might be somebody else's by the time that the proxy is there, and answer in its place.
+        let address = SocketAddr::from((own_address(), 8080));
         let (mut process, folder) = start(address);
         let started = wait_for("the proxy to listen", async || {
             if process.ended().is_some() {
