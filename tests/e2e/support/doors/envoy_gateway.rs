@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::symlink,
     path::Path,
     process::Command,
@@ -44,7 +44,8 @@ async fn start(setting: Setting<'_>) -> Proxy {
         file
     });
     let alone = alone.await.unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // It takes seconds until it listens: a free port might be somebody else's by then. This one is none that is given away.
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 20_080));
     edit(&mut gateway, "port: 80\n", &format!("port: {}\n", address.port()));
     edit(&mut gateway, "spec:\n  telemetry:", "spec:\n  provider: {type: Host, host: {envoyVersion: \"1.40.0\"}}\n  telemetry:");
     let endpoint = |port: u16| format!("{{ip: {{address: 127.0.0.1, port: {port}}}}}");
