@@ -38,7 +38,7 @@ async fn start(setting: Setting<'_>) -> Proxy {
         "address already in use",
         |address| {
             let mut config = config.clone();
-            edit(&mut config, "http://:8080 {", &format!("http://:{} {{", address.port()));
+            edit(&mut config, "http://:8080 {", &format!("http://:{} {{\n\tbind {}", address.port(), address.ip()));
             let folder = folder();
             let file = folder.path().join("Caddyfile");
             fs::write(&file, config).unwrap();
