@@ -1,7 +1,8 @@
-//! An authorizer that allows everything unread: the least that a proxy's question can cost. It is this program, started as a process of its own.
+//! An authorizer that gives everything one answer, unread: the least that a proxy's question can cost. It is this program, started as a process of
+//! its own.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
 };
@@ -23,9 +24,11 @@ pub struct AllowAll {
 }
 
 impl AllowAll {
-    pub fn start() -> Self {
+    /// `answer` has its gRPC prefix.
+    pub fn start(answer: &[u8]) -> Self {
         let program = std::env::current_exe().unwrap();
-        let mut child = Command::new(program).arg(ARGUMENT).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(program).arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(answer).unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, address: line.trim().parse().unwrap() }
@@ -44,13 +47,15 @@ impl Drop for AllowAll {
     }
 }
 
-/// Answers until it is killed.
+/// Answers what standard input says, until it is killed.
 pub fn serve() {
+    let mut answer = Vec::new();
+    io::stdin().read_to_end(&mut answer).unwrap();
+    let answer = Bytes::from(answer);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         println!("{}", listener.local_addr().unwrap());
-        let answer = answer();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             stream.set_nodelay(true).unwrap();
@@ -75,10 +80,10 @@ async fn allow(mut body: h2::RecvStream, mut respond: SendResponse<Bytes>, answe
     let _ = stream.send_trailers([(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))].into_iter().collect());
 }
 
-/// An allow with its gRPC prefix.
-fn answer() -> Bytes {
+/// An allow that changes nothing, with its gRPC prefix.
+pub fn plain() -> Vec<u8> {
     let ok = check_response::HttpResponse::OkResponse(OkHttpResponse::default());
     let message = CheckResponse { status: Some(Default::default()), http_response: Some(ok), ..CheckResponse::default() }.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[0][..], &length, &message].concat().into()
+    [&[0][..], &length, &message].concat()
 }

@@ -8,14 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::load::together;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Connections at a time.
-pub const CONNECTIONS: usize = 32;
 /// Requests of each connection before anything counts.
-const WARM_UP: usize = 16;
+pub const WARM_UP: usize = 16;
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
 /// What came of a load.
 pub struct Outcome<M> {
@@ -28,57 +26,73 @@ pub struct Outcome<M> {
 }
 
 /// Asks every one of `requests` once, and panics at an answer that is not `status`.
-pub fn run<M>(address: SocketAddr, requests: &[Vec<u8>], status: u16, mark: impl Fn() -> M) -> Outcome<M> {
-    let share = requests.len().div_ceil(CONNECTIONS);
-    let mut shares: Vec<_> = requests.chunks(share).map(|share| (Connection::open(address), share, Vec::with_capacity(share.len()))).collect();
-    together(&mut shares, |(connection, share, _)| {
-        let (first, rest) = share.split_at(WARM_UP);
-        first.iter().for_each(|request| connection.ask(request, status));
-        *share = rest;
-    });
+///
+/// One thread looks after all connections, so that the load leaves as much of the machine as it can to who is measured.
+pub fn run<M>(address: SocketAddr, requests: &[Vec<u8>], status: u16, connections: usize, mark: impl Fn() -> M) -> Outcome<M> {
+    let mut all: Vec<_> = (0..connections).map(|_| Connection::open(address)).collect();
+    let (first, rest) = requests.split_at(WARM_UP * connections);
+    ask_all(&mut all, first, status);
     let (before, began) = (mark(), Instant::now());
-    together(&mut shares, |(connection, share, times)| {
-        for request in *share {
-            let began = Instant::now();
-            connection.ask(request, status);
-            times.push(began.elapsed());
-        }
-    });
+    let times = ask_all(&mut all, rest, status);
     let elapsed = began.elapsed();
-    let after = mark();
-    Outcome { times: shares.into_iter().flat_map(|(.., times)| times).collect(), elapsed, marks: (before, after) }
+    Outcome { times, elapsed, marks: (before, mark()) }
+}
+
+/// Asks every one of `requests`, each over the connection that is free first; how long each took.
+fn ask_all(all: &mut [Connection], requests: &[Vec<u8>], status: u16) -> Vec<Duration> {
+    let (mut requests, mut times) = (requests.iter(), Vec::with_capacity(requests.len()));
+    all.iter_mut().zip(requests.by_ref()).for_each(|(connection, request)| connection.ask(request));
+    loop {
+        let mut waiting: Vec<_> = all.iter_mut().filter(|connection| connection.asked.is_some()).collect();
+        if waiting.is_empty() {
+            return times;
+        }
+        let mut wanted: Vec<_> = waiting.iter().map(|connection| PollFd::new(&connection.stream, PollFlags::IN)).collect();
+        assert!(poll(&mut wanted, Some(&PATIENCE)).unwrap() > 0, "no answer comes");
+        let come: Vec<_> = wanted.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (connection, _) in waiting.iter_mut().zip(come).filter(|(_, come)| *come) {
+            if let Some(time) = connection.receive(status) {
+                times.push(time);
+                requests.next().into_iter().for_each(|request| connection.ask(request));
+            }
+        }
+    }
 }
 
 /// One connection.
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Bytes of an answer that have come so far.
+    length: usize,
+    /// When it asked what is not answered yet.
+    asked: Option<Instant>,
 }
 
 impl Connection {
     fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, received: vec![0; 16 * 1024] }
+        Self { stream, received: vec![0; 16 * 1024], length: 0, asked: None }
     }
 
-    /// Asks and waits for the whole answer.
-    fn ask(&mut self, request: &[u8], status: u16) {
+    fn ask(&mut self, request: &[u8]) {
+        self.asked = Some(Instant::now());
         self.stream.write_all(request).unwrap();
-        let mut length = 0;
-        loop {
-            let read = self.stream.read(&mut self.received[length..]).unwrap();
-            assert!(read > 0, "the server has closed the connection");
-            length += read;
-            let received = &self.received[..length];
-            if let Some(whole) = whole_length(received) {
-                assert_eq!(whole, length, "there is more than one answer");
-                let line = std::str::from_utf8(&received[..12]).unwrap();
-                assert_eq!(line, format!("HTTP/1.1 {status}"), "{}", String::from_utf8_lossy(received));
-                return;
-            }
-        }
+    }
+
+    /// Reads what has come; how long the answer took, once it is there as a whole.
+    fn receive(&mut self, status: u16) -> Option<Duration> {
+        let read = self.stream.read(&mut self.received[self.length..]).unwrap();
+        assert!(read > 0, "the server has closed the connection");
+        self.length += read;
+        let received = &self.received[..self.length];
+        let whole = whole_length(received)?;
+        assert_eq!(whole, self.length, "there is more than one answer");
+        let line = std::str::from_utf8(&received[..12]).unwrap();
+        assert_eq!(line, format!("HTTP/1.1 {status}"), "{}", String::from_utf8_lossy(received));
+        self.length = 0;
+        self.asked.take().map(|asked| asked.elapsed())
     }
 }
 

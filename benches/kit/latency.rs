@@ -1,24 +1,19 @@
 //! How long answers take at half and at four fifths of what the server can do. Requests come when they are due, whether or not earlier ones are
 //! answered, and each is measured from when it was due: waiting counts (an open loop).
 
-use std::{
-    sync::Mutex,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::{
-    load::{self, Connection},
+    load::{self, BUSY, Connection},
+    machine,
     questions::Kind,
     rounds::Site,
     server::Server,
     table::Figure,
 };
 
-/// Connections that share the requests.
-const CONNECTIONS: usize = 2;
 /// Good webhooks with which capacity is measured: fewer than the reuse store holds for one policy, with those after.
 const FOR_CAPACITY: usize = 16_000;
 /// Good webhooks at each rate.
@@ -26,13 +21,14 @@ const CALLS: usize = 16_000;
 /// When the first request is due.
 const LEAD: Duration = Duration::from_millis(50);
 
-/// Capacity, and the quantiles of latency at two parts of it.
+/// Capacity of one thread, which has a core for itself, and the quantiles of latency at two parts of it.
 pub fn run() -> Vec<Figure> {
     eprintln!("how long answers take at half and at four fifths of capacity");
     let (site, program) = (Site::new(), Server::program());
-    let server = Server::start(&program, site.folder());
+    let server = machine::Cores::the_first().during(|| Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--threads=1"]));
+    let _cores = machine::Cores::but_the_first();
     let capacity = capacity(&server, &Kind::Good.ask(&site.issuer, FOR_CAPACITY).messages);
-    let mut figures = vec![Figure::new("throughput.good", "good webhooks answered, closed loop on the same cores", capacity, "/s")];
+    let mut figures = vec![Figure::new("throughput.good", "good webhooks answered by one thread, closed loop", capacity, "/s")];
     for (part, names) in [(0.5, HALF), (0.8, FOUR_FIFTHS)] {
         let mut times = at_rate(&server, &Kind::Good.ask(&site.issuer, CALLS).messages, capacity * part);
         times.sort_unstable();
@@ -57,32 +53,20 @@ const FOUR_FIFTHS: [(&str, &str); 3] = [
 
 /// Answers a second while it is always asked.
 fn capacity(server: &Server, messages: &[Bytes]) -> f64 {
-    let outcome = load::run(server.grpc(), messages, Instant::now);
+    let outcome = load::run(server.grpc(), messages, BUSY, || ());
     Kind::Good.expect(&outcome.answers);
-    let (before, after) = outcome.marks;
-    outcome.counted as f64 / (after - before).as_secs_f64()
+    outcome.rate()
 }
 
 /// How long each answer takes, from when its request was due.
 fn at_rate(server: &Server, messages: &[Bytes], per_second: f64) -> Vec<Duration> {
     let began = Instant::now() + LEAD;
-    let times = Mutex::new(Vec::with_capacity(messages.len()));
-    thread::scope(|scope| {
-        for first in 0..CONNECTIONS {
-            let times = &times;
-            scope.spawn(move || {
-                let own: Vec<_> = messages.iter().skip(first).step_by(CONNECTIONS).collect();
-                let due = |number: usize| began + Duration::from_secs_f64((number * CONNECTIONS + first) as f64 / per_second);
-                let taken = on_time(&mut Connection::open(&server.grpc().into()), &own, due);
-                times.lock().unwrap().extend(taken);
-            });
-        }
-    });
-    times.into_inner().unwrap()
+    let due = |number: usize| began + Duration::from_secs_f64(number as f64 / per_second);
+    on_time(&mut Connection::open(&server.grpc().into()), &messages.iter().collect::<Vec<_>>(), due)
 }
 
 /// Sends each message when it is due, and how long its answer took from then.
-pub fn on_time(connection: &mut Connection, messages: &[&Bytes], due: impl Fn(usize) -> Instant) -> Vec<Duration> {
+pub fn on_time(connection: &mut Connection<'_>, messages: &[&Bytes], due: impl Fn(usize) -> Instant) -> Vec<Duration> {
     let (mut sent, mut times) = (0, Vec::with_capacity(messages.len()));
     while times.len() < messages.len() {
         while sent < messages.len() && due(sent) <= Instant::now() && connection.has_room_for(messages[sent]) {

@@ -1,4 +1,4 @@
-//! The load: eight connections with 32 calls each under way, plain HTTP/2, written and read frame by frame.
+//! The load: plain HTTP/2, written and read frame by frame, over several connections with several calls under way on each.
 //!
 //! Everything that is sent is made beforehand, and an answer is compared and not read, so that the load costs little beside the server that
 //! it shares the machine with. Headers go through HPACK's table as Envoy's do.
@@ -16,15 +16,27 @@ use std::{
 };
 
 use bytes::Bytes;
-use ringfence::client::CHECK_PATH;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Connections at a time.
-pub const CONNECTIONS: usize = 8;
-/// Calls under way on each.
-const STREAMS: usize = 32;
-/// Calls of each connection before anything counts.
-const WARM_UP: usize = 64;
+use crate::{hpack, http, server::CpuTime};
+
+/// How much is asked at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Threads that share the connections.
+    pub threads: usize,
+    pub connections: usize,
+    /// Calls under way on each connection.
+    pub streams: usize,
+    /// Calls of each connection before anything counts.
+    pub warm_up: usize,
+}
+
+/// As a few busy proxies ask.
+pub const BUSY: Shape = Shape { threads: 8, connections: 8, streams: 32, warm_up: 64 };
+/// As over HTTP/1.1, where a connection waits for each answer.
+pub const ONE_EACH: Shape = Shape { threads: 1, connections: 32, streams: 1, warm_up: http::WARM_UP };
+
 /// After this long a server has forgotten who asked before.
 const FORGETS: Duration = Duration::from_millis(250);
 /// How long an answer may take.
@@ -119,56 +131,92 @@ fn count(answers: &mut Answers, answer: &[u8], times: usize) {
 pub struct Outcome<M> {
     /// What the calls got.
     pub answers: Answers,
-    /// Calls that counted, after the warm-up.
-    pub counted: usize,
+    /// How long each call took that counted, after the warm-up.
+    pub times: Vec<Duration>,
+    /// How long all of these took together.
+    pub elapsed: Duration,
     /// What was read before and after these.
     pub marks: (M, M),
 }
 
-/// Asks every one of `messages` (framed for gRPC) once. `mark` is read when the connections are warm and when all is answered.
-pub fn run<M>(target: impl Into<Target>, messages: &[Bytes], mark: impl Fn() -> M) -> Outcome<M> {
+impl<M> Outcome<M> {
+    /// Calls that counted.
+    pub fn counted(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Answers a second.
+    pub fn rate(&self) -> f64 {
+        self.counted() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl Outcome<CpuTime> {
+    /// Nanoseconds of the server's CPU per call.
+    pub fn cpu_per_call(&self) -> f64 {
+        self.marks.1.since(&self.marks.0) / self.counted() as f64
+    }
+}
+
+/// Asks every one of `messages` once. `mark` is read when the connections are warm and when all is answered.
+pub fn run<M>(target: impl Into<Target>, messages: &[Bytes], shape: Shape, mark: impl Fn() -> M) -> Outcome<M> {
     // Where another address asked just before, this one would look like a flood to a server that is kept busy.
     thread::sleep(FORGETS);
-    let (target, share) = (target.into(), messages.len().div_ceil(CONNECTIONS));
-    let mut shares: Vec<(Connection, &[Bytes])> = messages.chunks(share).map(|share| (Connection::open(&target), share)).collect();
-    together(&mut shares, |(connection, share)| {
-        let (first, rest) = share.split_at(WARM_UP);
-        connection.ask(first);
-        *share = rest;
-    });
-    let before = mark();
-    together(&mut shares, |(connection, share)| connection.ask(share));
+    let (target, share) = (target.into(), messages.len().div_ceil(shape.connections));
+    let shares = messages.chunks(share).map(|share| share.split_at(shape.warm_up));
+    let (mut all, rest): (Vec<_>, Vec<_>) = shares.map(|(first, rest)| (Connection::open(&target).asking(first), rest)).unzip();
+    ask_all(&mut all, shape);
+    for (connection, rest) in all.iter_mut().zip(rest) {
+        (connection.unasked, connection.times) = (rest, Vec::with_capacity(rest.len()));
+    }
+    let (before, began) = (mark(), Instant::now());
+    ask_all(&mut all, shape);
+    let elapsed = began.elapsed();
     let after = mark();
     let mut answers = Answers::new();
-    for (connection, _) in &shares {
+    for connection in &all {
         connection.answers.iter().for_each(|(answer, times)| count(&mut answers, answer, *times));
     }
-    Outcome { answers, counted: shares.iter().map(|(_, share)| share.len()).sum(), marks: (before, after) }
+    Outcome { answers, times: all.into_iter().flat_map(|connection| connection.times).collect(), elapsed, marks: (before, after) }
 }
 
-/// Asks every one of `messages` once, one after the other over one connection: what they got, and how long each took.
-pub fn one_by_one(address: SocketAddr, messages: &[Bytes]) -> (Answers, Vec<Duration>) {
-    let mut connection = Connection::open(&address.into());
-    let times = messages.iter().map(|message| {
-        let began = Instant::now();
-        connection.ask(std::slice::from_ref(message));
-        began.elapsed()
-    });
-    let times = times.collect();
-    (connection.answers, times)
-}
-
-/// Does `work` for each, all at the same time.
-pub fn together<T: Send>(all: &mut [T], work: impl Fn(&mut T) + Sync) {
+/// Asks until no connection has anything left to ask.
+fn ask_all(all: &mut [Connection<'_>], shape: Shape) {
     thread::scope(|scope| {
-        for one in all {
-            scope.spawn(|| work(one));
+        for group in all.chunks_mut(shape.connections.div_ceil(shape.threads)) {
+            scope.spawn(move || ask_group(group, shape.streams));
         }
     });
 }
 
+/// The same on this thread.
+fn ask_group(group: &mut [Connection<'_>], streams: usize) {
+    loop {
+        group.iter_mut().for_each(|connection| connection.ask_on(streams));
+        let mut waiting: Vec<_> = group.iter_mut().filter(|connection| connection.is_waiting()).collect();
+        match waiting.as_mut_slice() {
+            [] => return,
+            [only] => only.receive_next(),
+            several => {
+                let mut wanted: Vec<_> = several.iter().map(|connection| PollFd::new(&connection.stream, PollFlags::IN)).collect();
+                assert!(poll(&mut wanted, Some(&timespec(PATIENCE))).unwrap() > 0, "no answer comes");
+                let come: Vec<_> = wanted.iter().map(|fd| !fd.revents().is_empty()).collect();
+                several.iter_mut().zip(come).filter(|(_, come)| *come).for_each(|(connection, _)| connection.receive_next());
+            }
+        }
+    }
+}
+
+/// Asks every one of `messages` once, one after the other over one connection: what they got, and how long each took.
+pub fn one_by_one(address: SocketAddr, messages: &[Bytes]) -> (Answers, Vec<Duration>) {
+    let mut all = [Connection::open(&address.into()).asking(messages)];
+    ask_group(&mut all, 1);
+    let [connection] = all;
+    (connection.answers, connection.times)
+}
+
 /// One connection.
-pub struct Connection {
+pub struct Connection<'m> {
     stream: Stream,
     next_stream: u32,
     /// Bytes of data that may still be sent.
@@ -178,45 +226,82 @@ pub struct Connection {
     pub answers: Answers,
     out: Vec<u8>,
     received: Vec<u8>,
+    unasked: &'m [Bytes],
+    /// When each call began that is not answered, by its number.
+    under_way: Vec<(usize, Instant)>,
+    times: Vec<Duration>,
 }
 
-impl Connection {
+impl<'m> Connection<'m> {
     pub fn open(target: &Target) -> Self {
-        let stream = target.connect();
         let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         frame(&mut out, SETTINGS, 0, 0, &[]);
         // As much as there can be: answers never wait.
         frame(&mut out, WINDOW_UPDATE, 0, 0, &(0x7fff_ffff - FIRST_WINDOW as u32).to_be_bytes());
-        let header_blocks = header_blocks("ringfence");
-        Self { stream, next_stream: 1, window: FIRST_WINDOW, header_blocks, answers: Answers::new(), out, received: Vec::new() }
+        Self {
+            stream: target.connect(),
+            next_stream: 1,
+            window: FIRST_WINDOW,
+            header_blocks: hpack::check_calls("ringfence"),
+            answers: Answers::new(),
+            out,
+            received: Vec::new(),
+            unasked: &[],
+            under_way: Vec::new(),
+            times: Vec::new(),
+        }
     }
 
-    /// Asks all of `messages` and waits for every answer.
-    fn ask(&mut self, messages: &[Bytes]) {
-        let (mut sent, mut ended) = (0, 0);
-        while ended < messages.len() {
-            while sent < messages.len() && sent - ended < STREAMS && self.has_room_for(&messages[sent]) {
-                self.call(&messages[sent]);
-                sent += 1;
-            }
-            self.flush();
-            self.receive(|_| ended += 1);
+    /// The same with something to ask.
+    fn asking(self, messages: &'m [Bytes]) -> Self {
+        Self { unasked: messages, ..self }
+    }
+
+    /// Asks what is left, so many at a time.
+    fn ask_on(&mut self, streams: usize) {
+        let now = Instant::now();
+        while let Some((message, rest)) = self.unasked.split_first()
+            && self.under_way.len() < streams
+            && self.has_room_for(message)
+        {
+            self.under_way.push((self.next_stream as usize / 2, now));
+            self.call(message);
+            self.unasked = rest;
+        }
+        self.flush();
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.under_way.is_empty() || !self.unasked.is_empty()
+    }
+
+    /// Reads what has come, waiting for something, and notes how long it took.
+    fn receive_next(&mut self) {
+        let mut ended = Vec::new();
+        self.receive(|number| ended.push(number));
+        let now = Instant::now();
+        for number in ended {
+            let place = self.under_way.iter().position(|(under_way, _)| *under_way == number).expect("it was asked");
+            let (_, began) = self.under_way.swap_remove(place);
+            self.times.push(now - began);
         }
     }
 
     /// Writes a call, which is sent with the next [`Self::flush`].
     pub fn call(&mut self, message: &[u8]) {
-        let block = &self.header_blocks[usize::from(self.next_stream > 1)];
-        frame(&mut self.out, HEADERS, END_HEADERS, self.next_stream, block);
-        frame(&mut self.out, DATA, END_STREAM, self.next_stream, message);
+        let stream = self.next_stream;
+        frame(&mut self.out, HEADERS, END_HEADERS, stream, &self.header_blocks[usize::from(stream > 1)]);
+        frame(&mut self.out, DATA, END_STREAM, stream, message);
         self.window -= message.len();
         self.next_stream += 2;
     }
 
     /// Sends what was called.
     pub fn flush(&mut self) {
-        self.stream.write_all(&self.out).unwrap();
-        self.out.clear();
+        if !self.out.is_empty() {
+            self.stream.write_all(&self.out).unwrap();
+            self.out.clear();
+        }
     }
 
     /// Whether this message may be sent now.
@@ -226,9 +311,8 @@ impl Connection {
 
     /// Waits until something has come, or until `patience` is over; whether something has.
     pub fn wait(&self, patience: Duration) -> bool {
-        let (seconds, nanos) = (patience.as_secs().try_into().unwrap(), patience.subsec_nanos().into());
         let mut wanted = [PollFd::new(&self.stream, PollFlags::IN)];
-        poll(&mut wanted, Some(&Timespec { tv_sec: seconds, tv_nsec: nanos })).unwrap() > 0
+        poll(&mut wanted, Some(&timespec(patience))).unwrap() > 0
     }
 
     /// Reads what has come, waiting for something; `end` is told the number of each call that has ended, the first being 0.
@@ -284,31 +368,6 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// The headers of a connection's first call, and those of every later one, which refer to them (RFC 7541).
-fn header_blocks(authority: &str) -> [Vec<u8>; 2] {
-    // `:method: POST` and `:scheme: http` are in the static table.
-    let (mut first, mut later) = (vec![0x83, 0x86], vec![0x83, 0x86]);
-    let entered: [(Result<u8, &str>, &str); 7] = [
-        (Ok(4), CHECK_PATH),
-        (Ok(1), authority),
-        (Err("te"), "trailers"),
-        (Err("grpc-timeout"), "5S"),
-        (Ok(31), "application/grpc"),
-        (Err("x-envoy-internal"), "true"),
-        (Err("x-forwarded-for"), "10.0.0.7"),
-    ];
-    let text = |block: &mut Vec<u8>, text: &str| {
-        block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap());
-        block.extend_from_slice(text.as_bytes());
-    };
-    for (place, (name, value)) in entered.iter().enumerate() {
-        first.push(0x40 | name.unwrap_or_default());
-        if let Err(name) = name {
-            text(&mut first, name);
-        }
-        text(&mut first, value);
-        // The one that was entered last has the number 62.
-        later.push(0x80 | u8::try_from(62 + entered.len() - 1 - place).unwrap());
-    }
-    [first, later]
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs().try_into().unwrap(), tv_nsec: time.subsec_nanos().into() }
 }

@@ -18,7 +18,8 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `server` | the server as a process: start, CPU time, memory |
-//! | `load` | the load over gRPC: plain HTTP/2 over eight connections, answers compared byte by byte |
+//! | `load` | the load over HTTP/2: checks over gRPC, requests for a proxy; answers compared byte by byte |
+//! | `hpack` | its headers |
 //! | `http` | the load over HTTP/1.1 |
 //! | `questions` | what is asked: good and bad requests, each with a token of its own |
 //! | `allow_all` | an authorizer that allows everything unread |
@@ -40,6 +41,7 @@ mod allow_all;
 #[allow(dead_code, reason = "a bench of its own, too")]
 #[path = "../decide.rs"]
 mod decide;
+mod hpack;
 mod http;
 mod latency;
 mod load;

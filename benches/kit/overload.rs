@@ -11,7 +11,8 @@ use ringfence::client;
 
 use crate::{
     latency::on_time,
-    load::{self, Connection},
+    load::{self, BUSY, Connection},
+    machine,
     questions::Kind,
     rounds::Site,
     server::Server,
@@ -33,11 +34,12 @@ const LEAD: Duration = Duration::from_millis(500);
 /// Another sender's address, in the same published range as the good one's.
 const FLOODER: &str = "52.112.10.99";
 
-/// One thread answers, so that the load has a core of its own where there are two.
+/// One thread answers on a core of its own.
 pub fn run() -> Vec<Figure> {
     eprintln!("one address floods, another goes on asking");
     let (site, program) = (Site::new(), Server::program());
-    let server = Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--threads=1"]);
+    let server = machine::Cores::the_first().during(|| Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--threads=1"]));
+    let _cores = machine::Cores::but_the_first();
     let bad = bad_signature(&site);
     let capacity = capacity(&server, &vec![bad.clone(); FOR_CAPACITY]);
     let (good, over) = (Kind::Good.ask(&site.issuer, GOOD).messages, AtomicBool::new(false));
@@ -75,10 +77,9 @@ fn bad_signature(site: &Site) -> Bytes {
 
 /// Answers a second while it is always asked.
 fn capacity(server: &Server, messages: &[Bytes]) -> f64 {
-    let outcome = load::run(server.grpc(), messages, Instant::now);
+    let outcome = load::run(server.grpc(), messages, BUSY, || ());
     Kind::BadSignature.expect(&outcome.answers);
-    let (before, after) = outcome.marks;
-    outcome.counted as f64 / (after - before).as_secs_f64()
+    outcome.rate()
 }
 
 /// Sends `message` so many times a second, answered or not, until it is over; how many a second there were.

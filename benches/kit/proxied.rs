@@ -1,5 +1,9 @@
-//! Through a real Envoy with one worker: what asking costs its clients, beside an authorizer that allows everything unread, beside Envoy's own
-//! `jwt_authn`, and beside an Envoy that asks nobody.
+//! Through a real Envoy with one worker: what asking costs its clients, beside an authorizer that allows everything unread, beside one that gives
+//! Ringfence's answer unread (so that Envoy has the same headers, parameters and metadata to change), beside Envoy's own `jwt_authn`, and beside an
+//! Envoy that asks nobody.
+//!
+//! Envoy has one core for itself. Whoever is asked has the others, together with the load: were all on the same cores, the rate would only say
+//! what everything costs together.
 //!
 //! Envoy answers allowed requests itself, so that no application is measured with it. `RINGFENCE_TEST_ENVOY` names its program.
 
@@ -17,9 +21,9 @@ use ringfence::{cli::demo::folder::AUDIENCE, issuer::Issuer};
 use serde_json::{Value, json};
 
 use crate::{
-    allow_all::AllowAll,
+    allow_all::{self, AllowAll},
     decide::{median, median_ratio},
-    http,
+    http, load, machine,
     questions::Kind,
     rounds::Site,
     server::{CpuTime, Server},
@@ -27,9 +31,11 @@ use crate::{
 };
 
 /// Rounds in which all take turns; the first does not count.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 6;
 /// Requests of a round. In all rounds together there are fewer than the reuse store holds for one policy.
-const REQUESTS: usize = 8_000;
+const REQUESTS: usize = 10_000;
+/// Connections of clients, with one request under way on each.
+const CONNECTIONS: usize = 128;
 /// How long Envoy may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,28 +47,31 @@ struct Candidate {
     rates: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
+    envoy_cpu: Vec<f64>,
     cpu: Vec<f64>,
 }
 
 impl Candidate {
     fn new(filter: Option<Value>, authorizer: Option<SocketAddr>, asks: Option<u32>) -> Self {
         let envoy = Envoy::start(filter, authorizer);
-        Self { envoy, asks, rates: Vec::new(), p50: Vec::new(), p99: Vec::new(), cpu: Vec::new() }
+        Self { envoy, asks, rates: Vec::new(), p50: Vec::new(), p99: Vec::new(), envoy_cpu: Vec::new(), cpu: Vec::new() }
     }
 
     fn round(&mut self, requests: &[Vec<u8>], counts: bool) {
         let cpu = || (CpuTime::of(self.envoy.child.id()), self.asks.map(CpuTime::of));
-        let mut outcome = http::run(self.envoy.address, requests, 200, cpu);
+        let mut outcome = http::run(self.envoy.address, requests, 200, CONNECTIONS, cpu);
         if !counts {
             return;
         }
         outcome.times.sort_unstable();
+        let count = outcome.times.len();
+        let rate = count as f64 / outcome.elapsed.as_secs_f64();
         let (before, after) = outcome.marks;
         let asked = after.1.zip(before.1).map_or(0.0, |(after, before)| after.since(&before));
-        let count = outcome.times.len();
-        self.rates.push(count as f64 / outcome.elapsed.as_secs_f64());
+        self.rates.push(rate);
         self.p50.push(outcome.times[count / 2].as_secs_f64() * 1e6);
         self.p99.push(outcome.times[count * 99 / 100].as_secs_f64() * 1e6);
+        self.envoy_cpu.push(after.0.since(&before.0) / count as f64 / 1e3);
         self.cpu.push((after.0.since(&before.0) + asked) / count as f64 / 1e3);
     }
 }
@@ -71,21 +80,25 @@ impl Candidate {
 pub fn run() -> Vec<Figure> {
     eprintln!("through a real Envoy");
     let (site, program) = (Site::new(), Server::program());
+    let _cores = machine::Cores::but_the_first();
     // The client's address is what a balancer before Envoy says.
     let ringfence = Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--grpc-client-address=xff:1"]);
-    let allow_all = AllowAll::start();
+    let same_answer = answer(&Server::start(&program, site.folder()), &site);
+    let (allow_all, same) = (AllowAll::start(&allow_all::plain()), AllowAll::start(&same_answer));
+    let asking = |address, process| Candidate::new(Some(ext_authz()), Some(address), Some(process));
     let mut candidates = [
         Candidate::new(None, None, None),
         Candidate::new(Some(jwt_authn(&site.issuer)), None, None),
-        Candidate::new(Some(ext_authz()), Some(allow_all.address), Some(allow_all.id())),
-        Candidate::new(Some(ext_authz()), Some(ringfence.grpc()), Some(ringfence.id())),
+        asking(allow_all.address, allow_all.id()),
+        asking(same.address, same.id()),
+        asking(ringfence.grpc(), ringfence.id()),
     ];
     for round in 0..ROUNDS {
         let requests = Kind::Good.client_lines(&site.issuer, REQUESTS);
         candidates.iter_mut().for_each(|candidate| candidate.round(&requests, round > 0));
     }
-    let [nobody, jwt, allow_all, ringfence] = &candidates;
-    let mut figures: Vec<_> = [(nobody, NOBODY), (jwt, JWT), (allow_all, ALLOW_ALL), (ringfence, RINGFENCE)]
+    let [nobody, jwt, allow_all, same, ringfence] = &candidates;
+    let mut figures: Vec<_> = [(nobody, NOBODY), (jwt, JWT), (allow_all, ALLOW_ALL), (same, SAME), (ringfence, RINGFENCE)]
         .into_iter()
         .flat_map(|(candidate, names)| own_figures(candidate, names))
         .collect();
@@ -95,46 +108,66 @@ pub fn run() -> Vec<Figure> {
         Figure::micros("envoy.added_allow_all", "added to p50 by an authorizer that allows all", median(added(allow_all))),
         Figure::ratio("envoy.throughput", "requests/s, Ringfence / allow-all", median_ratio(&ringfence.rates, &allow_all.rates))
             .bound(Bound::AtLeast(0.95)),
+        Figure::ratio("envoy.same_throughput", "requests/s, Ringfence / the same answer, unread", median_ratio(&ringfence.rates, &same.rates)),
         Figure::ratio("envoy.jwt_throughput", "requests/s, Ringfence / Envoy's jwt_authn", median_ratio(&ringfence.rates, &jwt.rates)),
     ]);
     figures
 }
 
+/// What a good webhook is answered, with its gRPC prefix.
+fn answer(server: &Server, site: &Site) -> Vec<u8> {
+    let (mut answers, _) = load::one_by_one(server.grpc(), &Kind::Good.ask(&site.issuer, 1).messages);
+    Kind::Good.expect(&answers);
+    answers.remove(0).0
+}
+
 /// Names and texts of a candidate's figures.
-type Names = [(&'static str, &'static str); 4];
+type Names = [(&'static str, &'static str); 5];
 
 const NOBODY: Names = [
     ("envoy.nobody.rate", "Envoy alone: requests/s"),
-    ("envoy.nobody.p50", "Envoy alone: p50 of 32 connections"),
+    ("envoy.nobody.p50", "Envoy alone: p50 of 128 connections"),
     ("envoy.nobody.p99", "Envoy alone: p99"),
-    ("envoy.nobody.cpu", "Envoy alone: CPU per request"),
+    ("envoy.nobody.envoy_cpu", "Envoy alone: CPU of Envoy per request"),
+    ("envoy.nobody.cpu", "Envoy alone: CPU of both per request"),
 ];
 const JWT: Names = [
     ("envoy.jwt.rate", "Envoy's jwt_authn: requests/s"),
-    ("envoy.jwt.p50", "Envoy's jwt_authn: p50 of 32 connections"),
+    ("envoy.jwt.p50", "Envoy's jwt_authn: p50 of 128 connections"),
     ("envoy.jwt.p99", "Envoy's jwt_authn: p99"),
-    ("envoy.jwt.cpu", "Envoy's jwt_authn: CPU per request"),
+    ("envoy.jwt.envoy_cpu", "Envoy's jwt_authn: CPU of Envoy per request"),
+    ("envoy.jwt.cpu", "Envoy's jwt_authn: CPU of both per request"),
 ];
 const ALLOW_ALL: Names = [
     ("envoy.allow_all.rate", "Envoy + allow-all: requests/s"),
-    ("envoy.allow_all.p50", "Envoy + allow-all: p50 of 32 connections"),
+    ("envoy.allow_all.p50", "Envoy + allow-all: p50 of 128 connections"),
     ("envoy.allow_all.p99", "Envoy + allow-all: p99"),
+    ("envoy.allow_all.envoy_cpu", "Envoy + allow-all: CPU of Envoy per request"),
     ("envoy.allow_all.cpu", "Envoy + allow-all: CPU of both per request"),
+];
+const SAME: Names = [
+    ("envoy.same.rate", "Envoy + the same answer, unread: requests/s"),
+    ("envoy.same.p50", "Envoy + the same answer, unread: p50 of 128 connections"),
+    ("envoy.same.p99", "Envoy + the same answer, unread: p99"),
+    ("envoy.same.envoy_cpu", "Envoy + the same answer, unread: CPU of Envoy per request"),
+    ("envoy.same.cpu", "Envoy + the same answer, unread: CPU of both per request"),
 ];
 const RINGFENCE: Names = [
     ("envoy.ringfence.rate", "Envoy + Ringfence: requests/s"),
-    ("envoy.ringfence.p50", "Envoy + Ringfence: p50 of 32 connections"),
+    ("envoy.ringfence.p50", "Envoy + Ringfence: p50 of 128 connections"),
     ("envoy.ringfence.p99", "Envoy + Ringfence: p99"),
+    ("envoy.ringfence.envoy_cpu", "Envoy + Ringfence: CPU of Envoy per request"),
     ("envoy.ringfence.cpu", "Envoy + Ringfence: CPU of both per request"),
 ];
 
-fn own_figures(candidate: &Candidate, names: Names) -> [Figure; 4] {
+fn own_figures(candidate: &Candidate, names: Names) -> [Figure; 5] {
     let of = |values: &[f64]| median(values.iter().copied());
-    let [rate, p50, p99, cpu] = names;
+    let [rate, p50, p99, envoy_cpu, cpu] = names;
     [
         Figure::new(rate.0, rate.1, of(&candidate.rates), "/s"),
         Figure::micros(p50.0, p50.1, of(&candidate.p50)),
         Figure::micros(p99.0, p99.1, of(&candidate.p99)),
+        Figure::micros(envoy_cpu.0, envoy_cpu.1, of(&candidate.envoy_cpu)),
         Figure::micros(cpu.0, cpu.1, of(&candidate.cpu)),
     ]
 }
@@ -153,6 +186,7 @@ impl Envoy {
         let (file, admin) = (folder.path().join("envoy.json"), folder.path().join("admin"));
         fs::write(&file, configuration(filter, authorizer).to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
+        let _core = machine::Cores::the_first();
         let child = Command::new(program)
             .args(["--concurrency", "1", "--disable-hot-restart", "--use-dynamic-base-id", "--log-level", "warning"])
             .arg("-c")

@@ -136,7 +136,8 @@ impl Kind {
             Self::NoPolicy | Self::SourceDenied => (good, REFUSED_TOKENS),
             Self::WrongAudience => (good.broken(Broken::WrongAudience), REFUSED_TOKENS),
             Self::Expired => (good.broken(Broken::Expired), REFUSED_TOKENS),
-            Self::BadSignature => (good.broken(Broken::ForeignKey), REFUSED_TOKENS),
+            // A foreign key's signature may be a number that the key refuses unseen; one of the key's own is always verified.
+            Self::BadSignature => (good.broken(Broken::Tampered), REFUSED_TOKENS),
             Self::UnknownKey => (good.broken(Broken::UnknownKid), REFUSED_TOKENS),
             Self::TokenMissing => return vec![None],
         };

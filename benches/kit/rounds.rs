@@ -17,7 +17,7 @@ use ringfence_core::decide::{Algorithm, KeySet, read_key_set};
 
 use crate::{
     decide::{cpu_time, median, median_ratio},
-    load,
+    load::{self, BUSY},
     questions::{Kind, Questions},
     server::Server,
     table::{Bound, Figure},
@@ -181,13 +181,13 @@ impl<'i> Bench<'i> {
     /// Asks on until a million checks and more are answered: with good tokens, which are used again and again and so refused.
     fn fill_up(&mut self) {
         let once = Kind::Good.ask(self.issuer, 1_000);
-        load::run(self.server.grpc(), &once.messages, || ());
+        load::run(self.server.grpc(), &once.messages, BUSY, || ());
         *self.sent.entry(Kind::Good.reason().to_owned()).or_default() += once.messages.len();
         let so_far: usize = self.sent.values().sum();
         // Another id for each: the same one would make it a check that is tried again.
         let messages: Vec<_> = Kind::Good.again(&once.tokens, MILLION.saturating_sub(so_far).max(REUSED)).collect();
         eprintln!("{} more checks with used tokens", messages.len());
-        load::run(self.server.grpc(), &messages, || ());
+        load::run(self.server.grpc(), &messages, BUSY, || ());
         *self.sent.entry("token_reused".to_owned()).or_default() += messages.len();
     }
 
@@ -242,19 +242,17 @@ impl<'i> Bench<'i> {
 
 /// The same where nothing covers a request and everything is allowed: what the wire costs.
 fn time_allow_all(open: &Server, questions: &Questions) -> f64 {
-    let outcome = load::run(open.grpc(), &questions.messages, || open.cpu());
+    let outcome = load::run(open.grpc(), &questions.messages, BUSY, || open.cpu());
     // Allowed, as a good webhook is.
     Kind::Good.expect(&outcome.answers);
-    let (before, after) = outcome.marks;
-    after.since(&before) / outcome.counted as f64
+    outcome.cpu_per_call()
 }
 
 /// Nanoseconds of the server's CPU per check.
 fn time_checks(server: &Server, kind: Kind, questions: &Questions) -> f64 {
-    let outcome = load::run(server.grpc(), &questions.messages, || server.cpu());
+    let outcome = load::run(server.grpc(), &questions.messages, BUSY, || server.cpu());
     kind.expect(&outcome.answers);
-    let (before, after) = outcome.marks;
-    after.since(&before) / outcome.counted as f64
+    outcome.cpu_per_call()
 }
 
 /// Raw verification of the same tokens.

@@ -9,7 +9,7 @@ use ringfence::{
 
 use crate::{
     decide::{median, median_ratio},
-    load,
+    load::{self, BUSY},
     questions::Kind,
     rounds::Site,
     server::Server,
@@ -54,10 +54,9 @@ pub fn run() -> Vec<Figure> {
 
 fn good(server: &Server, issuer: &Issuer) -> f64 {
     let questions = Kind::Good.ask(issuer, CHECKS);
-    let outcome = load::run(server.grpc(), &questions.messages, || server.cpu());
+    let outcome = load::run(server.grpc(), &questions.messages, BUSY, || server.cpu());
     Kind::Good.expect(&outcome.answers);
-    let (before, after) = outcome.marks;
-    after.since(&before) / outcome.counted as f64
+    outcome.cpu_per_call()
 }
 
 /// A policy like the demo's for a host of its own.

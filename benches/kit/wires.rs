@@ -1,4 +1,4 @@
-//! The same checks over other wires: nginx's sub-requests over HTTP/1.1, and gRPC over a Unix socket.
+//! The same checks over other wires: nginx's sub-requests over HTTP/1.1, beside gRPC with one call a connection as well, and gRPC over a Unix socket.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use ringfence::issuer::Issuer;
 use crate::{
     decide::{median, median_ratio},
     http,
-    load::{self, Target},
+    load::{self, BUSY, ONE_EACH, Shape, Target},
     questions::{Kind, Questions},
     rounds::Site,
     server::Server,
@@ -28,20 +28,22 @@ type Times = [Vec<f64>; KINDS.len()];
 pub fn run() -> Vec<Figure> {
     eprintln!("the same checks over HTTP and over a Unix socket");
     let (site, program) = (Site::new(), Server::program());
+    let [tcp, single] = [(); 2].map(|()| Server::start(&program, site.folder()));
     let http_flags = ["--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--http-dialects=nginx"];
-    let tcp = Server::start_with(&program, site.folder(), &http_flags);
+    let http = Server::start_with(&program, site.folder(), &http_flags);
     let socket = site.folder().with_extension("socket");
     let unix = Server::start_with(&program, site.folder(), &[&format!("--grpc-listen=unix:{}", socket.display())]);
-    let (mut over_tcp, mut over_unix, mut over_http) = (Times::default(), Times::default(), Times::default());
+    let (mut over_tcp, mut over_unix, mut one_each, mut over_http) = (Times::default(), Times::default(), Times::default(), Times::default());
     for round in 0..ROUNDS {
         for (number, kind) in KINDS.into_iter().enumerate() {
             let times = [
-                grpc(&tcp, tcp.grpc().into(), kind, &site.issuer),
-                grpc(&unix, Target::Unix(socket.clone()), kind, &site.issuer),
-                nginx(&tcp, kind, &site.issuer),
+                grpc(&tcp, tcp.grpc().into(), kind, BUSY, &site.issuer),
+                grpc(&unix, Target::Unix(socket.clone()), kind, BUSY, &site.issuer),
+                grpc(&single, single.grpc().into(), kind, ONE_EACH, &site.issuer),
+                nginx(&http, kind, &site.issuer),
             ];
             if round > 0 {
-                [&mut over_tcp, &mut over_unix, &mut over_http].into_iter().zip(times).for_each(|(all, time)| all[number].push(time));
+                [&mut over_tcp, &mut over_unix, &mut one_each, &mut over_http].into_iter().zip(times).for_each(|(all, time)| all[number].push(time));
             }
         }
     }
@@ -50,28 +52,34 @@ pub fn run() -> Vec<Figure> {
     vec![
         micros("wire.tcp.no_policy", "gRPC over TCP, no policy", &over_tcp[0]),
         micros("wire.unix.no_policy", "gRPC over a Unix socket, no policy", &over_unix[0]),
+        micros("wire.single.no_policy", "gRPC, one call a connection, no policy", &one_each[0]),
         micros("wire.http.no_policy", "HTTP for nginx, no policy", &over_http[0]),
         micros("wire.tcp.good", "gRPC over TCP, good webhook", &over_tcp[1]),
         micros("wire.unix.good", "gRPC over a Unix socket, good webhook", &over_unix[1]),
+        micros("wire.single.good", "gRPC, one call a connection, good webhook", &one_each[1]),
         micros("wire.http.good", "HTTP for nginx, good webhook", &over_http[1]),
         Figure::ratio("wire.unix.ratio", "good webhook, Unix socket / TCP", median_ratio(&over_unix[1], &over_tcp[1])),
-        Figure::ratio("wire.http.ratio", "good webhook, HTTP / gRPC", median_ratio(&over_http[1], &over_tcp[1])).bound(Bound::AtMost(1.0)),
+        Figure::ratio("wire.http.no_policy.ratio", "no policy, HTTP / gRPC, one call a connection", median_ratio(&over_http[0], &one_each[0]))
+            .bound(Bound::AtMost(1.0)),
+        Figure::ratio("wire.http.ratio", "good webhook, HTTP / gRPC, one call a connection", median_ratio(&over_http[1], &one_each[1]))
+            .bound(Bound::AtMost(1.0)),
+        Figure::ratio("wire.http.busy.ratio", "good webhook, HTTP / gRPC, 32 calls a connection", median_ratio(&over_http[1], &over_tcp[1])),
     ]
 }
 
-/// Over eight connections with up to 32 calls under way on each, as a proxy's few connections have.
-fn grpc(server: &Server, target: Target, kind: Kind, issuer: &Issuer) -> f64 {
+/// Like over its own wire: a connection of HTTP/1.1 waits for each answer, and every request is a system call or two; one that carries many calls
+/// at a time reads and writes them together.
+fn grpc(server: &Server, target: Target, kind: Kind, shape: Shape, issuer: &Issuer) -> f64 {
     let Questions { messages, .. } = kind.ask(issuer, CHECKS);
-    let outcome = load::run(target, &messages, || server.cpu());
+    let outcome = load::run(target, &messages, shape, || server.cpu());
     kind.expect(&outcome.answers);
-    let (before, after) = outcome.marks;
-    after.since(&before) / outcome.counted as f64
+    outcome.cpu_per_call()
 }
 
-/// Over 32 connections with one sub-request under way on each: HTTP/1.1 has no other way.
+/// Over as many connections with one sub-request under way on each: HTTP/1.1 has no other way.
 fn nginx(server: &Server, kind: Kind, issuer: &Issuer) -> f64 {
     let requests = kind.nginx_lines(issuer, CHECKS);
-    let outcome = http::run(server.http(), &requests, kind.only_status(), || server.cpu());
+    let outcome = http::run(server.http(), &requests, kind.only_status(), ONE_EACH.connections, || server.cpu());
     let (before, after) = outcome.marks;
     after.since(&before) / outcome.times.len() as f64
 }

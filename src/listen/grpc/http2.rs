@@ -1,7 +1,7 @@
 //! HTTP/2 for gRPC: one connection, whose calls are taken, answered and sent in batches.
 //!
-//! Calls that have come together are all decided before the first answer is sent: each step finds its code and data in the processor's caches
-//! still, and no call needs a task of its own unless it has to wait for something.
+//! Calls that have come together are decided before the first answer is sent, up to a bound: each step finds its code and data in the processor's
+//! caches still, and no call needs a task of its own unless it has to wait for something.
 //!
 //! Must not know: what is asked, and how it is decided.
 
@@ -31,6 +31,8 @@ use crate::listen::connection::Closable;
 
 /// Calls that are decided together, before other connections of the thread get their turn.
 const BATCH: usize = 32;
+/// How long the first answer of a batch waits for others: while a proxy goes on with what is answered, the rest is decided.
+const BATCH_TIME: Duration = Duration::from_micros(100);
 /// Calls at a time on one connection, and calls that are taken before they are decided.
 const MAX_STREAMS: u32 = 1024;
 /// Calls that were given up before they were taken; one more ends the connection. A client that makes its proxy give up many calls at once
@@ -143,8 +145,11 @@ where
 
     /// Decides the calls that were taken first, as many as make a batch, then sends every answer that there is.
     fn answer_taken(&mut self) {
-        let batch = self.taken.len().min(BATCH);
-        for (mut respond, call, arrived) in self.taken.drain(..batch) {
+        let until = Instant::now() + BATCH_TIME;
+        while self.decided.len() < BATCH
+            && Instant::now() < until
+            && let Some((mut respond, call, arrived)) = self.taken.pop_front()
+        {
             // Whoever has given up already costs no more.
             if respond.poll_reset(&mut Context::from_waker(Waker::noop())).is_pending() {
                 self.decided.push((respond, self.service.answer(call.map(Received), arrived)));
