@@ -2,22 +2,21 @@
 //!
 //! Must not know policies, keys or the time: what a token says is measured in `claims`, whether it is true in `keys`.
 
-use std::{borrow::Cow, fmt};
+mod header;
+
+use std::fmt;
 
 use serde_json::Value;
 
-use super::{Algorithm, Few, Header, Reason, TokenFacts, base64url, json::Scanner, keys::Signed, piece::Piece};
+use self::header::JoseHeader;
+use super::{Few, Header, Reason, TokenFacts, base64url, json::Scanner, keys::Signed, piece::Piece};
 
 /// Longest token that is read, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 /// Longest signature, in bytes: that of an RSA key of 4096 bits.
 const MAX_SIGNATURE: usize = 512;
-/// Longest `kid`, in bytes.
-const MAX_KID: usize = 256;
 /// The last second of the year 9999: later dates are not dates.
 const MAX_SECONDS: f64 = 253_402_300_799.0;
-/// Header parameters that change what is signed or bring their own key: none is ever needed here (RFC 7515 section 4.1, RFC 7797).
-const FORBIDDEN_PARAMETERS: &[&str] = &["crit", "b64", "zip", "jwk", "jku", "x5u", "x5c"];
 
 /// A token that has the right form. Nothing in it is verified.
 pub(super) struct Token<'a> {
@@ -96,12 +95,7 @@ impl<'a> Token<'a> {
         let mut buffer = Vec::with_capacity(length);
         buffer.resize(length, 0);
         let (header_room, payload_room) = buffer.split_at_mut_checked(payload_at).ok_or(Reason::TokenMalformed)?;
-        let header = base64url::decode(header, header_room).ok_or(Reason::TokenMalformed)?;
-        let header_text = std::str::from_utf8(header).map_err(|_| Reason::TokenMalformed)?;
-        let header = JoseHeader::parse(header_text).ok_or(Reason::TokenMalformed)?;
-        let algorithm = header.algorithm.as_deref().ok_or(Reason::TokenMalformed)?;
-        let algorithm = Algorithm::from_name(algorithm).ok_or(Reason::AlgorithmRefused)?;
-        let kid = header.kid.filter(|kid| (1..=MAX_KID).contains(&kid.of(header_text).len())).ok_or(Reason::TokenMalformed)?;
+        let JoseHeader { algorithm, kid } = JoseHeader::read(header, header_room)?;
         if signature.is_empty() || base64url::decoded_len(signature.len()).is_none_or(|length| length > MAX_SIGNATURE) {
             return Err(Reason::TokenMalformed);
         }
@@ -160,29 +154,6 @@ impl<'a> Token<'a> {
             Ok(mut claims) => claims.remove(name),
             Err(_) => Some(Value::Null),
         }
-    }
-}
-
-/// The header parameters that matter.
-#[derive(Default)]
-struct JoseHeader<'a> {
-    algorithm: Option<Cow<'a, str>>,
-    kid: Option<Piece>,
-}
-
-impl<'a> JoseHeader<'a> {
-    fn parse(json: &'a str) -> Option<Self> {
-        let mut header = Self::default();
-        Scanner::read_object(json, |name, scanner| {
-            match name {
-                "alg" => header.algorithm = Some(scanner.string()?),
-                "kid" => header.kid = Some(scanner.piece()?),
-                name if FORBIDDEN_PARAMETERS.contains(&name) => return None,
-                _ => scanner.skip()?,
-            }
-            Some(())
-        })?;
-        Some(header)
     }
 }
 
