@@ -13,6 +13,7 @@ mod limits;
 mod processes;
 mod scene;
 mod small_soak;
+mod store;
 
 use std::{
     collections::BTreeMap,
@@ -65,6 +66,8 @@ rows! {
     processes::killed = "kill -9 of one of two replicas";
     limits::descriptors_exhausted = "file descriptors exhausted";
     limits::memory_limit_close = "memory limit close";
+    store::store_down = "shared reuse store down";
+    store::store_hangs = "shared reuse store hangs";
     ]
     of one cluster: [
     "API server down";

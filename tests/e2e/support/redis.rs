@@ -59,7 +59,7 @@ impl Redis {
         redis
     }
 
-    /// Starts it, with nothing remembered, at the same address as before.
+    /// Starts it, with nothing remembered unless its flags say that it keeps things, at the same address as before.
     pub async fn start_again(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(["--bind", &self.address.to_string(), "--save", "", "--appendonly", "no", "--daemonize", "no"]);
