@@ -3,14 +3,14 @@
 # Takes some minutes once built. Exit code 0 = every bound is kept, 1 = one is missed, anything else = it could not be measured.
 #
 #   benches/run.sh               everything
-#   benches/run.sh checks envoy  these sections alone: core, checks, wires, latency, scale, neighbours, overload, envoy
+#   benches/run.sh checks envoy  these sections alone: core, checks, wires, h2load, latency, scale, neighbours, overload, envoy
 #   benches/run.sh allowed       the server under one kind of request, named by its reason, for a profiler to look at
 #   benches/run.sh allowed A B   two builds of the server in turn under the same requests
 #   benches/run.sh decide        `decide` alone, or with a name after it one candidate of it
 #   benches/run.sh kubernetes    policies of a real API server
 #
-# The section `envoy` needs a real Envoy, `kubernetes` an API server and etcd: the former two are installed or built once, as for the tests; etcd is
-# Debian's etcd-server.
+# The section `h2load` needs that program (Debian's nghttp2-client), `envoy` a real Envoy, `kubernetes` an API server and etcd: Envoy and the API
+# server are installed or built once, as for the tests; etcd is Debian's etcd-server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

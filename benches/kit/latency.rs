@@ -14,59 +14,52 @@ use crate::{
     table::Figure,
 };
 
-/// Good webhooks with which capacity is measured: fewer than the reuse store holds for one policy, with those after.
-const FOR_CAPACITY: usize = 16_000;
-/// Good webhooks at each rate.
-const CALLS: usize = 16_000;
+/// Requests with which capacity is measured, and those at each rate: fewer together than the reuse store holds for one policy.
+const FOR_CAPACITY: usize = 12_000;
+const CALLS: usize = 12_000;
 /// When the first request is due.
 const LEAD: Duration = Duration::from_millis(50);
 
-/// Capacity of one thread, which has a core for itself, and the quantiles of latency at two parts of it.
+/// Capacity of one thread, which has a core for itself, and the quantiles of latency at two parts of it, for each kind of request.
 pub fn run() -> Vec<Figure> {
     eprintln!("how long answers take at half and at four fifths of capacity");
     let (site, program) = (Site::new(), Server::program());
-    let server = machine::Cores::the_first().during(|| Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--threads=1"]));
-    let _cores = machine::Cores::but_the_first();
-    let capacity = capacity(&server, &Kind::Good.ask(&site.issuer, FOR_CAPACITY).messages);
-    let mut figures = vec![Figure::new("throughput.good", "good webhooks answered by one thread, closed loop", capacity, "/s")];
-    for (part, names) in [(0.5, HALF), (0.8, FOUR_FIFTHS)] {
-        let mut times = at_rate(&server, &Kind::Good.ask(&site.issuer, CALLS).messages, capacity * part);
-        times.sort_unstable();
-        for ((name, what), quantile) in names.into_iter().zip([0.5, 0.99, 0.999]) {
-            let place = (times.len() as f64 * quantile) as usize;
-            figures.push(Figure::micros(name, what, times[place].as_secs_f64() * 1e6));
+    let mut figures = Vec::new();
+    for kind in Kind::ALL {
+        let flags = ["--grpc-listen=127.0.0.1:0", "--threads=1"];
+        let server = machine::Cores::the_first().during(|| Server::start_with(&program, site.folder(), &flags));
+        let _cores = machine::Cores::but_the_first();
+        let (name, ask) = (kind.name(), |count| kind.ask(&site.issuer, count).messages);
+        let capacity = capacity(&server, kind, &ask(FOR_CAPACITY));
+        figures.push(Figure::new(format!("capacity.{name}"), format!("{name}: answers of one thread, closed loop"), capacity, "/s"));
+        for (part, percent) in [(0.5, 50), (0.8, 80)] {
+            let mut times = at_rate(&server, kind, &ask(CALLS), capacity * part);
+            times.sort_unstable();
+            for (quantile, text) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
+                let time = times[(times.len() as f64 * quantile) as usize].as_secs_f64() * 1e6;
+                figures.push(Figure::micros(format!("latency.{name}.{percent}.{text}"), format!("{name}: at {percent} % of that, {text}"), time));
+            }
         }
     }
     figures
 }
 
-const HALF: [(&str, &str); 3] = [
-    ("latency.half.p50", "good webhook at 50 % of that, p50"),
-    ("latency.half.p99", "good webhook at 50 % of that, p99"),
-    ("latency.half.p999", "good webhook at 50 % of that, p99.9"),
-];
-const FOUR_FIFTHS: [(&str, &str); 3] = [
-    ("latency.most.p50", "good webhook at 80 % of that, p50"),
-    ("latency.most.p99", "good webhook at 80 % of that, p99"),
-    ("latency.most.p999", "good webhook at 80 % of that, p99.9"),
-];
-
 /// Answers a second while it is always asked.
-fn capacity(server: &Server, messages: &[Bytes]) -> f64 {
+fn capacity(server: &Server, kind: Kind, messages: &[Bytes]) -> f64 {
     let outcome = load::run(server.grpc(), messages, BUSY, || ());
-    Kind::Good.expect(&outcome.answers);
+    kind.expect(&outcome.answers);
     outcome.rate()
 }
 
 /// How long each answer takes, from when its request was due.
-fn at_rate(server: &Server, messages: &[Bytes], per_second: f64) -> Vec<Duration> {
+fn at_rate(server: &Server, kind: Kind, messages: &[Bytes], per_second: f64) -> Vec<Duration> {
     let began = Instant::now() + LEAD;
     let due = |number: usize| began + Duration::from_secs_f64(number as f64 / per_second);
-    on_time(&mut Connection::open(&server.grpc().into()), &messages.iter().collect::<Vec<_>>(), due)
+    on_time(&mut Connection::open(&server.grpc().into()), kind, &messages.iter().collect::<Vec<_>>(), due)
 }
 
 /// Sends each message when it is due, and how long its answer took from then.
-pub fn on_time(connection: &mut Connection<'_>, messages: &[&Bytes], due: impl Fn(usize) -> Instant) -> Vec<Duration> {
+pub fn on_time(connection: &mut Connection<'_>, kind: Kind, messages: &[&Bytes], due: impl Fn(usize) -> Instant) -> Vec<Duration> {
     let (mut sent, mut times) = (0, Vec::with_capacity(messages.len()));
     while times.len() < messages.len() {
         while sent < messages.len() && due(sent) <= Instant::now() && connection.has_room_for(messages[sent]) {
@@ -79,6 +72,6 @@ pub fn on_time(connection: &mut Connection<'_>, messages: &[&Bytes], due: impl F
             connection.receive(|number| times.push(due(number).elapsed()));
         }
     }
-    Kind::Good.expect(&connection.answers);
+    kind.expect(&connection.answers);
     times
 }

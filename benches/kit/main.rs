@@ -9,6 +9,7 @@
 //! | `../decide.rs` | `decide` beside raw verification |
 //! | `rounds` | the server's CPU for each kind of request over gRPC; start and memory |
 //! | `wires` | the same over HTTP and over a Unix socket |
+//! | `h2load` | the same question by another load generator |
 //! | `latency` | how long answers take at half and at four fifths of capacity |
 //! | `scale` | the server with 100,000 policies |
 //! | `neighbours` | one tenant's webhooks beside another's hostile issuers |
@@ -41,6 +42,7 @@ mod allow_all;
 #[allow(dead_code, reason = "a bench of its own, too")]
 #[path = "../decide.rs"]
 mod decide;
+mod h2load;
 mod hpack;
 mod http;
 mod latency;
@@ -64,10 +66,11 @@ use table::{Bound, Figure, Table};
 /// What can be measured by itself: its name on the command line, and how.
 type Section = (&'static str, fn() -> Vec<Figure>);
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("core", in_this_process),
     ("checks", rounds::run),
     ("wires", wires::run),
+    ("h2load", h2load::run),
     ("latency", latency::run),
     ("scale", scale::run),
     ("neighbours", neighbours::run),

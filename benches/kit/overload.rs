@@ -48,7 +48,7 @@ pub fn run() -> Vec<Figure> {
         let began = Instant::now() + LEAD;
         let due = |number: usize| began + Duration::from_secs_f64(number as f64 / PER_SECOND);
         // Every answer is an allow, or this panics.
-        let times = on_time(&mut Connection::open(&server.grpc().into()), &good.iter().collect::<Vec<_>>(), due);
+        let times = on_time(&mut Connection::open(&server.grpc().into()), Kind::Good, &good.iter().collect::<Vec<_>>(), due);
         over.store(true, Ordering::Relaxed);
         (flood.join().unwrap(), times)
     });

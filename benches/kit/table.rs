@@ -33,24 +33,24 @@ impl Bound {
 #[derive(Debug)]
 pub struct Figure {
     /// Its name in the JSON, the same for ever.
-    name: &'static str,
+    name: String,
     /// What it is, for people.
-    what: &'static str,
+    what: String,
     value: f64,
     unit: &'static str,
     bound: Option<Bound>,
 }
 
 impl Figure {
-    pub fn new(name: &'static str, what: &'static str, value: f64, unit: &'static str) -> Self {
-        Self { name, what, value, unit, bound: None }
+    pub fn new(name: impl Into<String>, what: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { name: name.into(), what: what.into(), value, unit, bound: None }
     }
 
-    pub fn micros(name: &'static str, what: &'static str, value: f64) -> Self {
+    pub fn micros(name: impl Into<String>, what: impl Into<String>, value: f64) -> Self {
         Self::new(name, what, value, "us")
     }
 
-    pub fn ratio(name: &'static str, what: &'static str, value: f64) -> Self {
+    pub fn ratio(name: impl Into<String>, what: impl Into<String>, value: f64) -> Self {
         Self::new(name, what, value, "x")
     }
 
