@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::{
-    load::{self, BUSY, Connection},
-    machine,
+    cores::Cores,
+    load::{self, BUSY, Connection, MOST_UNDER_WAY},
     questions::Kind,
     rounds::Site,
     server::Server,
@@ -27,8 +27,8 @@ pub fn run() -> Vec<Figure> {
     let mut figures = Vec::new();
     for kind in Kind::ALL {
         let flags = ["--grpc-listen=127.0.0.1:0", "--threads=1"];
-        let server = machine::Cores::the_first().during(|| Server::start_with(&program, site.folder(), &flags));
-        let _cores = machine::Cores::but_the_first();
+        let server = Cores::the_first().during(|| Server::start_with(&program, site.folder(), &flags));
+        let _cores = Cores::but_the_first();
         let (name, ask) = (kind.name(), |count| kind.ask(&site.issuer, count).messages);
         let capacity = capacity(&server, kind, &ask(FOR_CAPACITY));
         figures.push(Figure::new(format!("capacity.{name}"), format!("{name}: answers of one thread, closed loop"), capacity, "/s"));
@@ -62,12 +62,16 @@ fn at_rate(server: &Server, kind: Kind, messages: &[Bytes], per_second: f64) -> 
 pub fn on_time(connection: &mut Connection<'_>, kind: Kind, messages: &[&Bytes], due: impl Fn(usize) -> Instant) -> Vec<Duration> {
     let (mut sent, mut times) = (0, Vec::with_capacity(messages.len()));
     while times.len() < messages.len() {
-        while sent < messages.len() && due(sent) <= Instant::now() && connection.has_room_for(messages[sent]) {
+        while sent < messages.len() && due(sent) <= Instant::now() && sent - times.len() < MOST_UNDER_WAY && connection.has_room_for(messages[sent]) {
             connection.call(messages[sent]);
             sent += 1;
         }
         connection.flush();
-        let until = if sent < messages.len() { due(sent).saturating_duration_since(Instant::now()) } else { Duration::from_secs(30) };
+        let until = if sent < messages.len() && sent - times.len() < MOST_UNDER_WAY {
+            due(sent).saturating_duration_since(Instant::now())
+        } else {
+            Duration::from_secs(30)
+        };
         if connection.wait(until) {
             connection.receive(|number| times.push(due(number).elapsed()));
         }

@@ -37,6 +37,8 @@ pub const BUSY: Shape = Shape { threads: 8, connections: 8, streams: 32, warm_up
 /// As over HTTP/1.1, where a connection waits for each answer.
 pub const ONE_EACH: Shape = Shape { threads: 1, connections: 32, streams: 1, warm_up: http::WARM_UP };
 
+/// Calls that a connection may have under way, which is less than the server takes.
+pub const MOST_UNDER_WAY: usize = 1_000;
 /// After this long a server has forgotten who asked before.
 const FORGETS: Duration = Duration::from_millis(250);
 /// How long an answer may take.

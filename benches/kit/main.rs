@@ -26,6 +26,7 @@
 //! | `allow_all` | an authorizer that allows everything unread |
 //! | `table` | figures, bounds, the table and the JSON |
 //! | `machine` | what this machine is, and what else it does |
+//! | `cores` | which cores who runs on |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -39,6 +40,7 @@
 )]
 
 mod allow_all;
+mod cores;
 #[allow(dead_code, reason = "a bench of its own, too")]
 #[path = "../decide.rs"]
 mod decide;

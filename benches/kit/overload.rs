@@ -10,9 +10,9 @@ use bytes::Bytes;
 use ringfence::client;
 
 use crate::{
+    cores::Cores,
     latency::on_time,
-    load::{self, BUSY, Connection},
-    machine,
+    load::{self, BUSY, Connection, MOST_UNDER_WAY},
     questions::Kind,
     rounds::Site,
     server::Server,
@@ -23,9 +23,8 @@ use crate::{
 const FOR_CAPACITY: usize = 40_000;
 /// How many times capacity the flood is.
 const TIMES: f64 = 3.0;
-/// Connections of the flood, and calls under way on each at most, which are fewer than a connection may have.
+/// Connections of the flood.
 const CONNECTIONS: usize = 2;
-const UNDER_WAY: usize = 1_000;
 /// Good webhooks, and how many come in a second.
 const GOOD: usize = 4_000;
 const PER_SECOND: f64 = 500.0;
@@ -38,8 +37,8 @@ const FLOODER: &str = "52.112.10.99";
 pub fn run() -> Vec<Figure> {
     eprintln!("one address floods, another goes on asking");
     let (site, program) = (Site::new(), Server::program());
-    let server = machine::Cores::the_first().during(|| Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--threads=1"]));
-    let _cores = machine::Cores::but_the_first();
+    let server = Cores::the_first().during(|| Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--threads=1"]));
+    let _cores = Cores::but_the_first();
     let bad = bad_signature(&site);
     let capacity = capacity(&server, &vec![bad.clone(); FOR_CAPACITY]);
     let (good, over) = (Kind::Good.ask(&site.issuer, GOOD).messages, AtomicBool::new(false));
@@ -89,7 +88,7 @@ fn flood(server: &Server, message: &Bytes, per_second: f64, over: &AtomicBool) -
     while !over.load(Ordering::Relaxed) {
         let due = (began.elapsed().as_secs_f64() * per_second / CONNECTIONS as f64) as usize;
         for (connection, sent, ended) in &mut connections {
-            while *sent < due && *sent - *ended < UNDER_WAY && connection.has_room_for(message) {
+            while *sent < due && *sent - *ended < MOST_UNDER_WAY && connection.has_room_for(message) {
                 connection.call(message);
                 *sent += 1;
             }

@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 
 use crate::{
     allow_all::{self, AllowAll},
+    cores::Cores,
     decide::{median, median_ratio},
-    http, load, machine,
+    http, load,
     questions::Kind,
     rounds::Site,
     server::{CpuTime, Server},
@@ -80,7 +81,7 @@ impl Candidate {
 pub fn run() -> Vec<Figure> {
     eprintln!("through a real Envoy");
     let (site, program) = (Site::new(), Server::program());
-    let _cores = machine::Cores::but_the_first();
+    let _cores = Cores::but_the_first();
     // The client's address is what a balancer before Envoy says.
     let ringfence = Server::start_with(&program, site.folder(), &["--grpc-listen=127.0.0.1:0", "--grpc-client-address=xff:1"]);
     let same_answer = answer(&Server::start(&program, site.folder()), &site);
@@ -186,7 +187,7 @@ impl Envoy {
         let (file, admin) = (folder.path().join("envoy.json"), folder.path().join("admin"));
         fs::write(&file, configuration(filter, authorizer).to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
-        let _core = machine::Cores::the_first();
+        let _core = Cores::the_first();
         let child = Command::new(program)
             .args(["--concurrency", "1", "--disable-hot-restart", "--use-dynamic-base-id", "--log-level", "warning"])
             .arg("-c")
