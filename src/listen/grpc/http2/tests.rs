@@ -12,7 +12,7 @@ use tokio::{
 
 use super::*;
 
-/// Writes down what is decided; `/wait` waits for a permit, `/other` is not there.
+/// Writes down what is decided; `/wait` waits for a permit, `/other` is not there, to decide `/slow` takes as long as a batch may.
 #[derive(Debug)]
 struct Diary {
     events: RefCell<Vec<String>>,
@@ -50,6 +50,8 @@ impl Answers for Rc<Diary> {
                 Answer::Message(path.into())
             })),
             _ => {
+                let began = Instant::now();
+                while path == "/slow" && began.elapsed() < BATCH_TIME {}
                 diary.write(path.clone());
                 Begun::Answered(Answer::Message(path.into()))
             }
@@ -108,6 +110,22 @@ async fn one_that_waits_holds_up_no_other() {
             }
             diary.permits.add_permits(1);
             assert_eq!(answer(waiting).await.0, "/wait");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_until_all_that_came_with_it_is_decided() {
+    LocalSet::new()
+        .run_until(async {
+            let diary = Diary::new();
+            let (mut client, _served) = connect(&diary).await;
+            let mut asked: Vec<_> = (0..BATCH).map(|_| ask(&mut client, "/slow")).collect();
+            answer(asked.remove(0)).await;
+            assert!(diary.events.borrow().len() < BATCH, "all were decided first");
+            for asked in asked {
+                assert_eq!(answer(asked).await.0, "/slow");
+            }
         })
         .await;
 }
