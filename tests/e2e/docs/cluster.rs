@@ -24,10 +24,13 @@ impl Manual {
         for block in &self.page.blocks {
             let place = self.page.place(block);
             match block.task() {
-                Ok(Task::Cluster) => block.commands().iter().for_each(|(command, shown)| {
-                    self.desk.run(&place, command, shown.as_deref(), 0);
-                    done += 1;
-                }),
+                Ok(Task::Cluster) => {
+                    for (command, shown) in block.commands() {
+                        self.wait_for_services(&place, &command).await;
+                        self.desk.run(&place, &command, shown.as_deref(), 0);
+                        done += 1;
+                    }
+                }
                 Ok(Task::ClusterServe(address)) => {
                     for (command, _) in block.commands() {
                         servers.push(Process::start(&place, &mut self.desk.bash(&format!("exec {command}"))));
@@ -39,6 +42,14 @@ impl Manual {
             }
         }
         done
+    }
+
+    /// A Service whose pods have just become ready may lead nowhere for a moment, until every node has heard of them. Readers are slower than that.
+    async fn wait_for_services(&self, place: &str, command: &str) {
+        if command.starts_with("curl ") {
+            let leads_nowhere = || String::from_utf8_lossy(&self.desk.bash(command).output().unwrap().stdout).contains("upstream connect error");
+            wait_for(&format!("{place}: the application to be reached"), async || (!leads_nowhere()).then_some(())).await;
+        }
     }
 
     /// Runs the commands that the page leaves to `file`, one of the tests.

@@ -75,6 +75,8 @@ impl Remembered {
         if encoded.len() > MAX_REMEMBERED {
             return;
         }
+        // FAIL-CLOSED: what is written in part is not remembered.
+        self.header = None;
         self.encoded.clear();
         self.encoded.extend_from_slice(encoded);
         self.text.clear();
