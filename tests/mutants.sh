@@ -24,8 +24,9 @@ for file in "${@:-core/src/decide/**}"; do files+=(--file "$file"); done
 rm -rf -- "$OUT/mutants.out"
 mkdir -p -- "$OUT"
 
-# A change that never comes to an end is one that was seen. Nothing of this waits, so that processor time tells it, however busy the machine is.
-ulimit -t 120
+# A change that never comes to an end, or wants all memory, is one that was seen. Nothing of this waits, so that processor time tells it, however
+# busy the machine is.
+ulimit -t 120 -v 6000000
 
 # change TESTS...: every change that was not seen yet, under these tests. No debug information, and fewer random tries: each change is a build.
 change() {

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future, stream};
 use ringfence::{
     cases::CaseRequest,
     client::{self, GrpcClient},
@@ -332,7 +332,7 @@ async fn ask(shared: Arc<Shared>, number: usize, current: watch::Receiver<Arc<Ve
                 Err(error) => Some(format!("no answer to number {number}: {error}")),
             }
         });
-        let wrong: Vec<_> = answers.buffer_unordered(CALLS).filter_map(async |wrong| wrong).collect().await;
+        let wrong: Vec<_> = answers.buffer_unordered(CALLS).filter_map(future::ready).collect().await;
         wrong.into_iter().for_each(|wrong| shared.wrong(wrong));
         shared.note(|report| report.answers += BATCH);
         at += BATCH;
