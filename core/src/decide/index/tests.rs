@@ -38,10 +38,15 @@ fn the_most_specific_wins_by_host_then_by_path() {
             policy("far-wildcard", "n", vec![suffix("com")], vec![], false),
             policy("deep", "n", vec![suffix("x.com")], vec![PathPattern::prefix("/media/v1/"), PathPattern::exact("/api/v1")], false),
         ],
-        fallbacks: vec![policy("fallback", "", vec![suffix("org"), suffix("com")], vec![], false)],
+        fallbacks: vec![
+            policy("fallback", "", vec![suffix("org"), suffix("com")], vec![], false),
+            policy("any", "", vec![HostPattern::Any], vec![PathPattern::prefix("/any")], false),
+        ],
         ..PolicySetParts::default()
     });
     for (host, path, expected) in [
+        ("y.net", "/any", "any"),
+        ("y.org", "/any", "fallback"),
         ("a.x.com", "/api", "exact-host"),
         ("a.x.com", "/api/v1", "exact-host"),
         ("a.x.com", "/apiary", "near-wildcard"),
