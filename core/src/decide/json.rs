@@ -312,6 +312,34 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_are_refused_within_strings_however_many_there_are() {
+        for controls in ["\u{1}", "\n", "\u{1f}\u{1}", "\u{1}\u{1}\u{1}\u{1}"] {
+            assert!(!skips(&format!(r#"{{"a":"{controls}"}}"#)), "{controls:?}");
+            let list = format!(r#"["{controls}"]"#);
+            assert_eq!(Scanner::read_list(&list, Scanner::skip), None, "{controls:?}");
+        }
+        assert!(skips("{\n\"a\"\t:\r\n\"b\"}") && Scanner::read_list("[\n\"a\"\n]", Scanner::skip).is_some());
+    }
+
+    #[test]
+    fn a_list_of_strings_may_have_so_many_and_no_more() {
+        for (count, is_read) in [(0, true), (1, true), (2, true), (MAX_MEMBERS, true), (MAX_MEMBERS + 1, false)] {
+            let text = format!(r#"{{"a":[{}]}}"#, vec![r#""x""#; count].join(","));
+            let read = |how: fn(&mut Scanner<'_>) -> Option<usize>| {
+                let mut length = None;
+                let whole = Scanner::read_object(&text, |_, scanner| {
+                    length = Some(how(scanner)?);
+                    Some(())
+                });
+                whole.and(length)
+            };
+            let expected = is_read.then_some(count);
+            assert_eq!(read(|scanner| Some(scanner.pieces()?.len())), expected, "{count}");
+            assert_eq!(read(|scanner| Some(scanner.strings()?.len())), expected, "{count}");
+        }
+    }
+
+    #[test]
     fn strict_json_and_nothing_else() {
         for text in [
             "{}",

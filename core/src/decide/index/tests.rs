@@ -67,6 +67,22 @@ fn the_most_specific_wins_by_host_then_by_path() {
 }
 
 #[test]
+fn a_wildcard_stands_for_whole_labels() {
+    for (host, matches) in [
+        ("a.x.com", true),
+        ("b.a.x.com", true),
+        ("x.com", false),
+        (".x.com", false),
+        ("evilx.com", false),
+        ("evil-x.com", false),
+        ("a.x.com.evil.org", false),
+    ] {
+        assert_eq!(suffix("x.com").matches(host), matches, "{host}");
+        assert!(HostPattern::Any.matches(host) && exact(host).matches(host) && !exact(host).matches("other"), "{host}");
+    }
+}
+
+#[test]
 fn another_case_is_never_another_policy() {
     let set = PolicySet::new(PolicySetParts {
         holders: vec![
