@@ -85,7 +85,7 @@ pub struct Traffic {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    /// 503 is right, too, for now.
+    /// While it is set, 503 is right for every request, too.
     may_be_undecided: AtomicBool,
     answered: AtomicUsize,
     tally: Mutex<Tally>,
