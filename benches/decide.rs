@@ -1,8 +1,8 @@
 //! What `decide` costs beside the one thing it cannot do without: raw RS256-2048 verification of the same tokens.
 //!
 //! Raw and whole are measured in turn, in short rounds of the same process, so that the machine's drift cancels out; what
-//! counts is CPU time. Every token is another one, so that no cache can help. The policies are compiled from the resources that people write. Prints a line per figure, or with a
-//! candidate's name that one alone; `benches/run.sh` takes this file into its table.
+//! counts is CPU time. Every token is another one, so that no cache can help. The policies are compiled from the resources that people
+//! write. Prints a line per figure, or with candidates' names those alone; `benches/run.sh` takes this file into its table.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, missing_docs, unreachable_pub, reason = "a benchmark")]
 
 use std::{
@@ -316,13 +316,14 @@ fn many(signer: &Signer, count: usize) -> (Site, f64, f64) {
     (site, took.as_nanos() as f64 / count as f64, holds / count as f64)
 }
 
-/// Measures everything, or the one candidate that is named.
-pub fn run(only: Option<&str>) -> Report {
+/// Measures everything, or the candidates that are named.
+pub fn run(only: &[String]) -> Report {
     let signer = Signer { key: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(), random: SystemRandom::new() };
     let raw_key = signer.parsed_key();
     let one = Site::new(&objects(1), &signer);
     // A profiler that looks at one candidate need not wait for what that one does not use.
-    let needs_many = only.is_none_or(|only| only == AMONG_MANY);
+    let is_wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let needs_many = is_wanted(AMONG_MANY);
     let (many, compile_ns, bytes_per_policy) = many(&signer, if needs_many { MANY } else { 1 });
     let good: Vec<String> = (0..TOKENS).map(|number| signer.token(number, AUDIENCE, NOW_SECONDS + 300)).collect();
     let parts: Vec<(Vec<u8>, Vec<u8>)> = good
@@ -363,21 +364,19 @@ pub fn run(only: Option<&str>) -> Report {
         let one = &one;
         candidates.push((name, Box::new(move |number| time_batch(batch(number).map(|_| request), one))));
     }
-    if let Some(only) = only {
-        candidates.retain(|(name, _)| *name == only);
-    }
+    candidates.retain(|(name, _)| is_wanted(name));
     let rounds = measure(&mut candidates);
     let candidates = candidates.iter().map(|(name, _)| *name).zip(rounds).collect();
     Report { candidates, compile_ns, bytes_per_policy }
 }
 
 fn main() {
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let report = run(only.as_deref());
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let report = run(&only);
     for (name, rounds) in &report.candidates {
         println!("{name} {:.0}", median(rounds.iter().copied()));
     }
-    if only.is_none() {
+    if only.is_empty() {
         println!("good-over-raw-rate {:.3}", report.good_over_raw_rate());
         println!("among-100000-over-one {:.3}", report.many_over_one());
         println!("compile-ns-per-policy {:.0}", report.compile_ns);

@@ -30,7 +30,7 @@ ulimit -t 120 -v 6000000
 
 # change TESTS...: every change that was not seen yet, under these tests. No debug information, and fewer random tries: each change is a build.
 change() {
-  CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=${PROPTEST_CASES:-96} cargo mutants --package ringfence-core --jobs 1 --timeout 900 --no-shuffle \
+  CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=${PROPTEST_CASES:-96} cargo mutants --package ringfence-core --jobs "${RINGFENCE_TEST_JOBS:-1}" --timeout 900 --no-shuffle \
     --colors never --iterate --output "$OUT" "${files[@]}" $(printf -- '--cargo-test-arg=%s ' "$@")
   # 2: some were missed, 3: some took too long, which is a failure that was seen.
   case $? in 0 | 2 | 3) ;; *) exit 1 ;; esac

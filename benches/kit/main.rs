@@ -108,7 +108,7 @@ fn main() -> ExitCode {
 
 fn in_this_process() -> Vec<Figure> {
     eprintln!("in this process: decide beside raw verification");
-    decide_figures(&decide::run(None))
+    decide_figures(&decide::run(&[]))
 }
 
 fn decide_figures(report: &decide::Report) -> Vec<Figure> {

@@ -2,15 +2,11 @@
 //!
 //! Paths are looked up folded, since every match is a match of the folded path as well; the caller then learns whether the spelling mattered.
 
-use std::{
-    borrow::Borrow,
-    collections::HashSet,
-    hash::{Hash, Hasher},
-    hint::black_box,
-    sync::Arc,
-};
+use std::{collections::HashSet, hash::Hash, hint::black_box, sync::Arc};
 
-use super::{Few, Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Unmatched, grants::suffixes};
+use super::{
+    Few, Floor, Grants, HostPattern, Map, Mode, Path, PathPattern, Policy, PolicyId, PolicyKind, Rules, Sender, Unmatched, grants::suffixes,
+};
 
 /// Everything the live path looks up, immutable: built by `compile`, swapped as a whole.
 #[derive(Debug, Default)]
@@ -110,8 +106,7 @@ impl PolicySet {
     pub(super) fn select<'p>(&'p self, host: &str, path: &Path<'_>) -> Selection<'p> {
         let mut folded = None;
         for candidate in self.candidates(host, path) {
-            // Among many policies neither is in a cache: to wait for both at once takes as long as to wait for one.
-            black_box((candidate.id.kind, candidate.policy.mode));
+            candidate.fetch();
             let first = *folded.get_or_insert(&candidate.policy);
             if candidate.pattern.covers(path, candidate.policy.matches.ignore_path_case) {
                 let is_same = Arc::ptr_eq(&first.id, &candidate.policy.id);
@@ -166,85 +161,62 @@ impl PolicySet {
     }
 }
 
-/// The name of a host as a key: one of usual length lies within the table, where looking for it ends.
-#[derive(Clone, Debug)]
-enum HostName {
-    Short { length: u8, text: [u8; Self::SHORT] },
-    Long(Box<[u8]>),
-}
-
-impl HostName {
-    /// Longest name that is kept in place.
-    const SHORT: usize = 54;
-
-    fn new(host: &str) -> Self {
-        let mut text = [0; Self::SHORT];
-        match (text.get_mut(..host.len()), u8::try_from(host.len())) {
-            (Some(start), Ok(length)) => {
-                start.copy_from_slice(host.as_bytes());
-                Self::Short { length, text }
-            }
-            _ => Self::Long(host.as_bytes().into()),
-        }
-    }
-}
-
-impl Borrow<[u8]> for HostName {
-    fn borrow(&self) -> &[u8] {
-        match self {
-            Self::Short { length, text } => text.get(..usize::from(*length)).unwrap_or_default(),
-            Self::Long(text) => text,
-        }
-    }
-}
-
-impl PartialEq for HostName {
-    fn eq(&self, other: &Self) -> bool {
-        Borrow::<[u8]>::borrow(self) == Borrow::<[u8]>::borrow(other)
-    }
-}
-
-impl Eq for HostName {}
-
-impl Hash for HostName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Borrow::<[u8]>::borrow(self).hash(state);
-    }
-}
-
 /// The policies of one scope by host.
 #[derive(Debug, Default)]
 struct HostTable {
-    exact: Map<HostName, PathTable>,
+    /// Exact hosts with names of usual length.
+    short: Map<ShortName, PathTable>,
+    /// Exact hosts with longer ones.
+    long: Map<Box<str>, PathTable>,
     suffix: Map<Box<str>, PathTable>,
     any: PathTable,
 }
 
+/// A host's name and its length. As a key it lies within the table, where looking for it ends, and is compared as a whole.
+type ShortName = [u8; 56];
+
+/// `None` for a name that is too long.
+fn short_name(host: &str) -> Option<ShortName> {
+    let mut name = [0; 56];
+    let (length, text) = name.split_last_mut()?;
+    text.get_mut(..host.len())?.copy_from_slice(host.as_bytes());
+    *length = u8::try_from(host.len()).ok()?;
+    Some(name)
+}
+
 impl HostTable {
     fn new(policies: &[Arc<Policy>]) -> Self {
-        let (mut exact, mut suffix, mut any) = (Map::<HostName, Vec<Entry>>::default(), Map::<Box<str>, Vec<Entry>>::default(), Vec::new());
+        let (mut short, mut long, mut suffix) = (Map::default(), Map::default(), Map::default());
+        let mut any = Vec::new();
         for policy in policies {
             for host in &policy.matches.hosts {
-                let paths = match host {
-                    HostPattern::Exact(host) => exact.entry(HostName::new(host)).or_default(),
+                let paths: &mut Vec<Entry> = match host {
+                    HostPattern::Exact(host) => match short_name(host) {
+                        Some(name) => short.entry(name).or_default(),
+                        None => long.entry(host.clone()).or_default(),
+                    },
                     HostPattern::Suffix(suffix_of) => suffix.entry(suffix_of.clone()).or_default(),
                     HostPattern::Any => &mut any,
                 };
                 paths.extend(Entry::all_of(policy));
             }
         }
-        Self {
-            exact: exact.into_iter().map(|(host, paths)| (host, PathTable::new(paths))).collect(),
-            suffix: suffix.into_iter().map(|(suffix, paths)| (suffix, PathTable::new(paths))).collect(),
-            any: PathTable::new(any),
-        }
+        Self { short: path_tables(short), long: path_tables(long), suffix: path_tables(suffix), any: PathTable::new(any) }
     }
 
     /// The path tables for `host`, the most specific first.
     fn tables<'p>(&'p self, host: &str) -> impl Iterator<Item = &'p PathTable> {
+        let exact = match short_name(host) {
+            Some(name) => self.short.get(&name),
+            None => self.long.get(host),
+        };
         let wildcards = (!self.suffix.is_empty()).then(|| suffixes(host).filter_map(|suffix| self.suffix.get(suffix)));
-        self.exact.get(host.as_bytes()).into_iter().chain(wildcards.into_iter().flatten()).chain((!self.any.0.is_empty()).then_some(&self.any))
+        exact.into_iter().chain(wildcards.into_iter().flatten()).chain((!self.any.0.is_empty()).then_some(&self.any))
     }
+}
+
+fn path_tables<H: Eq + Hash>(hosts: Map<H, Vec<Entry>>) -> Map<H, PathTable> {
+    hosts.into_iter().map(|(host, paths)| (host, PathTable::new(paths))).collect()
 }
 
 /// The paths of one host: exact ones first, then prefixes from the longest to the shortest, each group in folded order.
@@ -260,6 +232,17 @@ struct Entry {
 }
 
 impl Entry {
+    /// Asks for all memory at once that a decision about this entry will read, and where it counts who holds the id. Among many policies
+    /// none of it is in a cache, and to wait for all of it together takes as long as to wait for one line.
+    fn fetch(&self) {
+        black_box((Arc::strong_count(&self.id), self.policy.mode));
+        let Rules::Senders { senders, .. } = &self.policy.rules else { return };
+        let Some(Sender { name, checks: Ok(checks), .. }) = senders.first() else { return };
+        let key = checks.api_key.as_ref().map(|rule| rule.strip);
+        let token = checks.token.as_ref().map(|rule| (rule.reuse_scope, rule.clock_skew_ms, rule.require_issued_at, rule.audiences.len()));
+        black_box((name.len(), key, token));
+    }
+
     /// One for each of the policy's paths.
     fn all_of(policy: &Arc<Policy>) -> impl Iterator<Item = Self> {
         let every_path = policy.matches.paths.is_empty().then(|| PathPattern::prefix("/"));
