@@ -1,8 +1,7 @@
-//! An authorizer that gives everything one answer, unread: the least that a proxy's question can cost. It is this program, started as a process of
-//! its own.
+//! An authorizer that allows everything unread: the least that a proxy's question can cost. It is this program, started as a process of its own.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
 };
@@ -24,11 +23,10 @@ pub struct AllowAll {
 }
 
 impl AllowAll {
-    /// `answer` has its gRPC prefix.
-    pub fn start(answer: &[u8]) -> Self {
+    /// Starts it and waits until it listens.
+    pub fn start() -> Self {
         let program = std::env::current_exe().unwrap();
-        let mut child = Command::new(program).arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(answer).unwrap();
+        let mut child = Command::new(program).arg(ARGUMENT).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, address: line.trim().parse().unwrap() }
@@ -47,11 +45,9 @@ impl Drop for AllowAll {
     }
 }
 
-/// Answers what standard input says, until it is killed.
+/// Answers until it is killed.
 pub fn serve() {
-    let mut answer = Vec::new();
-    io::stdin().read_to_end(&mut answer).unwrap();
-    let answer = Bytes::from(answer);
+    let answer = Bytes::from(plain());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -81,7 +77,7 @@ async fn allow(mut body: h2::RecvStream, mut respond: SendResponse<Bytes>, answe
 }
 
 /// An allow that changes nothing, with its gRPC prefix.
-pub fn plain() -> Vec<u8> {
+fn plain() -> Vec<u8> {
     let ok = check_response::HttpResponse::OkResponse(OkHttpResponse::default());
     let message = CheckResponse { status: Some(Default::default()), http_response: Some(ok), ..CheckResponse::default() }.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();

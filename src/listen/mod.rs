@@ -54,6 +54,7 @@ pub use self::{
     server::{Server, ShutdownTimes},
     settings::{
         ConnectionSettings, Dialect, DialectError, GrpcListenerSettings, HttpListenerSettings, ListenAddress, ListenAddressError, TlsSettings,
+        ToldDecisions, ToldDecisionsError,
     },
     socket::ListenError,
 };

@@ -120,6 +120,38 @@ pub struct GrpcListenerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Tell the client the reason code in `x-ringfence-reason`.
     pub reason_header: bool,
+    /// Decisions that Envoy is told of as dynamic metadata.
+    pub metadata: ToldDecisions,
+}
+
+/// Decisions that Envoy is told of besides the answer. To take it in costs Envoy more than anything else that an allow says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToldDecisions {
+    /// None.
+    Off,
+    /// Refusals, also those that Shadow lets pass, and handshakes.
+    #[default]
+    Denied,
+    /// All.
+    All,
+}
+
+/// A choice of decisions that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no choice of decisions: write `off`, `denied` or `all`")]
+pub struct ToldDecisionsError(String);
+
+impl FromStr for ToldDecisions {
+    type Err = ToldDecisionsError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "denied" => Ok(Self::Denied),
+            "all" => Ok(Self::All),
+            _ => Err(ToldDecisionsError(text.to_owned())),
+        }
+    }
 }
 
 /// The HTTP check listener.

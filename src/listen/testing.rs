@@ -31,7 +31,8 @@ use tokio::{
 };
 
 use super::{
-    ClientAddress, ConnectionSettings, Decide, Dialect, GrpcListener, GrpcListenerSettings, HttpListener, HttpListenerSettings, ListenAddress, Server,
+    ClientAddress, ConnectionSettings, Decide, Dialect, GrpcListener, GrpcListenerSettings, HttpListener, HttpListenerSettings, ListenAddress,
+    Server, ToldDecisions,
 };
 use crate::{check::Begun, ready::Readiness};
 
@@ -161,6 +162,7 @@ pub(super) fn grpc_settings() -> GrpcListenerSettings {
         client_address: ClientAddress::Wire,
         trusted_proxies: vec![],
         reason_header: true,
+        metadata: ToldDecisions::default(),
     }
 }
 

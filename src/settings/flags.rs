@@ -8,7 +8,7 @@ use ringfence_core::decide::Unmatched;
 
 use super::values::{Withheld, duration, part};
 use crate::{
-    listen::{ClientAddress, Dialect, ListenAddress},
+    listen::{ClientAddress, Dialect, ListenAddress, ToldDecisions},
     telemetry::{LogFormat, LogPath, LoggedDecisions},
 };
 
@@ -164,6 +164,9 @@ pub struct ListenSettings {
     /// Tell the client the reason code in `x-ringfence-reason`
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
     pub reason_header: bool,
+    /// Decisions that Envoy is told of as dynamic metadata, for its access logs and rate limits: `off`, `denied`, `all`
+    #[arg(long, value_name = "WHICH", default_value = "denied")]
+    pub grpc_metadata: ToldDecisions,
 }
 
 /// What the API server asks about objects before it stores them.

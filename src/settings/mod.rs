@@ -312,6 +312,7 @@ impl Settings {
             client_address: listen.clients.grpc_client_address.clone(),
             trusted_proxies: listen.clients.trusted_proxies.clone(),
             reason_header: listen.reason_header,
+            metadata: listen.grpc_metadata,
         }
     }
 

@@ -22,7 +22,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use ringfence_core::decide::{AllowReason, Decision, PolicySet, RawRequest, Verdict, Wire};
+use ringfence_core::decide::{PolicySet, RawRequest, Verdict, Wire};
 
 use super::LogFormat;
 use crate::clock::Clock;
@@ -179,7 +179,7 @@ impl DecisionLog {
 
     /// Queues the line of a verdict that was reached at `finished`, if such verdicts are wanted and there is room. Never waits.
     pub fn offer(&self, verdict: &Verdict, subject: &Subject<'_>, policies: &PolicySet, finished: Instant, wall_ms: i64) -> Logged {
-        let plain_allow = is_plain_allow(verdict);
+        let plain_allow = verdict.is_plain_allow();
         if !self.wants(plain_allow) {
             return Logged::Unwanted;
         }
@@ -218,16 +218,5 @@ impl DecisionLog {
 impl Drop for DecisionLog {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// Whether nothing is remarkable about it: allowed, and not by Shadow.
-fn is_plain_allow(verdict: &Verdict) -> bool {
-    match &verdict.decision {
-        Decision::Allow(allow) => match allow.reason {
-            AllowReason::Allowed | AllowReason::Unmatched => true,
-            AllowReason::Shadowed(_) => false,
-        },
-        Decision::Deny(_) | Decision::Answer(_) => false,
     }
 }

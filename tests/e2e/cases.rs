@@ -15,6 +15,7 @@ use ringfence::{
     client::{self, GrpcClient},
     listen::{
         ClientAddress, ConnectionSettings, Dialect, GrpcListener, GrpcListenerSettings, HttpListener, HttpListenerSettings, ListenAddress, Server,
+        ToldDecisions,
     },
     ready::Readiness,
 };
@@ -53,6 +54,7 @@ impl Listeners {
             client_address: ClientAddress::Wire,
             trusted_proxies: Vec::new(),
             reason_header: true,
+            metadata: ToldDecisions::default(),
         };
         let grpc = GrpcListener::bind(grpc, &expiry).unwrap();
         let grpc_address = tcp(&grpc.address());

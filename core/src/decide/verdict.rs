@@ -228,6 +228,18 @@ impl Verdict {
         }
     }
 
+    /// Whether nothing is remarkable about it: allowed, and not by Shadow.
+    #[must_use]
+    pub const fn is_plain_allow(&self) -> bool {
+        match &self.decision {
+            Decision::Allow(allow) => match allow.reason {
+                AllowReason::Allowed | AllowReason::Unmatched => true,
+                AllowReason::Shadowed(_) => false,
+            },
+            Decision::Deny(_) | Decision::Answer(_) => false,
+        }
+    }
+
     /// The HTTP status for the client, before a dialect collapses it.
     #[must_use]
     pub fn status(&self) -> u16 {

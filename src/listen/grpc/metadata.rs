@@ -26,6 +26,9 @@ const MOST: usize = 7;
 pub(super) struct Metadata<'v>([Option<(&'static str, &'v str)>; MOST]);
 
 impl<'v> Metadata<'v> {
+    /// Nothing is told.
+    pub(super) const NOTHING: Self = Self([None; MOST]);
+
     /// A refusal of nobody in particular.
     pub(super) fn of_denial(reason: Reason) -> Self {
         Self([Some(("decision", "denied")), Some(("reason", reason.code())), None, None, None, None, None])
@@ -52,11 +55,14 @@ impl<'v> Metadata<'v> {
 
     /// Length in bytes as a field of a `CheckResponse`.
     pub(super) fn encoded_len(&self) -> usize {
-        prefixed(DYNAMIC_METADATA, self.fields_len())
+        if *self == Self::NOTHING { 0 } else { prefixed(DYNAMIC_METADATA, self.fields_len()) }
     }
 
     /// Writes it as a field of a `CheckResponse`.
     pub(super) fn encode(&self, buffer: &mut BytesMut) {
+        if *self == Self::NOTHING {
+            return;
+        }
         open(DYNAMIC_METADATA, self.fields_len(), buffer);
         for (name, value) in self.0.iter().flatten() {
             open(FIELDS, entry_len(name, value), buffer);

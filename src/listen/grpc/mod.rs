@@ -94,11 +94,11 @@ impl GrpcListener {
         phases: watch::Receiver<Phase>,
     ) -> (Socket, Door, Option<Arc<Tls>>, GrpcProtocol<D>) {
         let Self { socket, settings, tls } = self;
-        let GrpcListenerSettings { address: _, connections, client_address, trusted_proxies, reason_header } = settings;
+        let GrpcListenerSettings { address: _, connections, client_address, trusted_proxies, reason_header, metadata } = settings;
         let protocol = GrpcProtocol {
             decide,
             client_address: ClientAddressRule::new(client_address, &trusted_proxies),
-            renderer: Renderer::new(reason_header),
+            renderer: Renderer::new(reason_header, metadata),
             settling: Settling::begin(readiness.clone(), Instant::now()),
             health: health::serve(readiness.clone(), phases),
         };

@@ -22,7 +22,10 @@ use super::{
     frame::framed,
     metadata::Metadata,
 };
-use crate::listen::problem::{Denial, Status, denial};
+use crate::listen::{
+    problem::{Denial, Status, denial},
+    settings::ToldDecisions,
+};
 
 /// `CheckResponse.status`.
 const STATUS: u32 = 1;
@@ -66,6 +69,7 @@ impl DeniedCode {
 pub(super) struct Renderer {
     denials: Vec<Prepared>,
     reveal: bool,
+    told: ToldDecisions,
 }
 
 /// A denial.
@@ -78,19 +82,22 @@ struct Prepared {
 }
 
 impl Renderer {
-    /// `reveal`: denials carry `x-ringfence-reason`.
-    pub(super) fn new(reveal: bool) -> Self {
+    /// `reveal`: denials carry `x-ringfence-reason`. `told`: answers that carry metadata.
+    pub(super) fn new(reveal: bool, told: ToldDecisions) -> Self {
         let prepare = |reason: &Reason| {
             let response = from_reason(*reason, Status::of(*reason), reveal);
-            let framed = frame(&response, &Metadata::of_denial(*reason));
+            let framed = frame(&response, &denial_metadata(*reason, told));
             Prepared { encoded: response.encode_to_vec(), framed }
         };
-        Self { denials: Reason::ALL.iter().map(prepare).collect(), reveal }
+        Self { denials: Reason::ALL.iter().map(prepare).collect(), reveal, told }
     }
 
     /// The framed answer to `raw`; `None` where it could not be read.
     pub(super) fn render(&self, verdict: &Verdict, raw: Option<&RawRequest<'_>>) -> Bytes {
-        let metadata = || Metadata::of_verdict(verdict, raw);
+        let metadata = || match (self.told, verdict.is_plain_allow()) {
+            (ToldDecisions::Off, _) | (ToldDecisions::Denied, true) => Metadata::NOTHING,
+            (ToldDecisions::Denied, false) | (ToldDecisions::All, _) => Metadata::of_verdict(verdict, raw),
+        };
         match &verdict.decision {
             Decision::Allow(allow) => allowed(&allow.mutations, &metadata()),
             Decision::Deny(reason) if verdict.about.answer_unavailable => frame(&from_reason(*reason, Status::Unavailable, self.reveal), &metadata()),
@@ -104,12 +111,20 @@ impl Renderer {
 
     /// The framed denial for `reason`, of nobody in particular.
     pub(super) fn denial(&self, reason: Reason) -> Bytes {
-        let unprepared = || frame(&from_reason(reason, Status::of(reason), self.reveal), &Metadata::of_denial(reason));
+        let unprepared = || frame(&from_reason(reason, Status::of(reason), self.reveal), &denial_metadata(reason, self.told));
         self.prepared(reason).map_or_else(unprepared, |prepared| prepared.framed.clone())
     }
 
     fn prepared(&self, reason: Reason) -> Option<&Prepared> {
         self.denials.get(reason as usize)
+    }
+}
+
+/// What is told of a denial of nobody in particular.
+fn denial_metadata(reason: Reason, told: ToldDecisions) -> Metadata<'static> {
+    match told {
+        ToldDecisions::Off => Metadata::NOTHING,
+        ToldDecisions::Denied | ToldDecisions::All => Metadata::of_denial(reason),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{io, sync::mpsc, time::Duration};
 
 use ringfence_core::decide::{
-    About, Allow, Body, Few, Forward, Headers, Match, Mode, Mutations, PathPattern, Policy, PolicyId, PolicyKind, PolicySetParts, Reason, Rules,
-    TokenFacts,
+    About, Allow, AllowReason, Body, Decision, Few, Forward, Headers, Match, Mode, Mutations, PathPattern, Policy, PolicyId, PolicyKind,
+    PolicySetParts, Reason, Rules, TokenFacts,
 };
 use serde_json::{Value, json};
 

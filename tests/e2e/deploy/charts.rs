@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, fs};
 
 use clap::Args;
-use ringfence::settings::Settings;
+use ringfence::{listen::ToldDecisions, settings::Settings};
 use serde_json::{Value, json};
 
 use super::{COMBINATIONS, chart, deploy, helm, object, objects, render};
@@ -110,6 +110,7 @@ fn the_program_takes_what_the_chart_says() {
     assert_eq!((all.log.decision_log_rate, all.log.decision_log_sample, all.limits.max_in_flight.get()), (1_000_000, 0.01, 4_096));
     assert_eq!((all.shutdown_times().announce.as_secs(), all.shutdown_times().drain.as_secs()), (15, 30));
     assert!(all.listen.reason_header);
+    assert_eq!(all.grpc_listener().metadata, ToldDecisions::All);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn an_access_log_of_envoy_says_what_was_decided_and_for_whom() {
-    let stand = Stand::start(&ENVOY_GRPC).await;
+    let stand = Stand::start_with(&ENVOY_GRPC, &["--grpc-metadata=all"], &[]).await;
     let callback = |token: &TokenSpec| {
         let token = stand.issuer.mint(token).unwrap();
         Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST).header("Authorization", format!("Bearer {token}"))
@@ -34,13 +34,32 @@ async fn an_access_log_of_envoy_says_what_was_decided_and_for_whom() {
         json!(["denied", "no_policy", null, null, null, null, null]),
         json!(["allowed", "allowed", "contoso/contact-center", "media", AUDIENCE, "conn-2", "corr-2"]),
     ];
-    let logged = wait_for("a line for each request", async || {
+    assert_eq!(logged(&stand, expected.len()).await, expected);
+}
+
+#[tokio::test]
+async fn unless_asked_for_envoy_is_told_of_refusals_alone() {
+    let stand = Stand::start(&ENVOY_GRPC).await;
+    for (spec, status) in [(TokenSpec::callback(AUDIENCE), 200), (TokenSpec::callback(AUDIENCE).broken(Broken::WrongAudience), 401)] {
+        let ask = Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST);
+        let ask = ask.header("Authorization", format!("Bearer {}", stand.issuer.mint(&spec).unwrap()));
+        assert_eq!(ask.send(stand.proxy.address).await.status, status);
+    }
+    let expected = [
+        json!([null, null, null, null, null, null, null]),
+        json!(["denied", "audience_mismatch", "contoso/contact-center", "callbacks", null, null, null]),
+    ];
+    assert_eq!(logged(&stand, expected.len()).await, expected);
+}
+
+/// What the access log tells, once it has this many lines.
+async fn logged(stand: &Stand, count: usize) -> Vec<Value> {
+    wait_for("a line for each request", async || {
         let lines = stand.proxy.output().lines_from(0);
         let told: Vec<_> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).map(|line: Value| told(&line)).collect();
-        (told.len() == expected.len()).then_some(told)
+        (told.len() == count).then_some(told)
     })
-    .await;
-    assert_eq!(logged, expected);
+    .await
 }
 
 /// What a line of the log tells of the decision.
@@ -56,7 +75,7 @@ async fn an_audience_that_goes_wild_takes_nothing_from_another() {
         filter.replace("max_tokens: 100, tokens_per_fill: 100, fill_interval: 1s", "max_tokens: 2, tokens_per_fill: 2, fill_interval: 3600s");
     assert_ne!(narrow, filter);
     let indented: String = narrow.lines().map(|line| format!("                  {line}\n")).collect();
-    let stand = Stand::start_with(&ENVOY_GRPC, &[], &[(ROUTER, &(indented + ROUTER))]).await;
+    let stand = Stand::start_with(&ENVOY_GRPC, &["--grpc-metadata=all"], &[(ROUTER, &(indented + ROUTER))]).await;
     let status = async |spec: &TokenSpec| {
         let ask = Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST);
         ask.header("Authorization", format!("Bearer {}", stand.issuer.mint(spec).unwrap())).send(stand.proxy.address).await.status

@@ -28,7 +28,7 @@ fn header<'a>(headers: &'a [HeaderValueOption], name: &str) -> Option<&'a str> {
 
 #[test]
 fn every_reason_is_an_explicit_denial() {
-    let renderer = Renderer::new(false);
+    let renderer = Renderer::new(false, ToldDecisions::All);
     for reason in Reason::ALL {
         let response = decode(&renderer.render(&Verdict::deny(*reason), None));
         let code = match reason.status() {
@@ -51,7 +51,7 @@ fn every_reason_is_an_explicit_denial() {
 #[test]
 fn the_reason_is_told_only_when_asked_for() {
     for reason in Reason::ALL {
-        let response = decode(&Renderer::new(true).denial(*reason));
+        let response = decode(&Renderer::new(true, ToldDecisions::All).denial(*reason));
         assert_eq!(header(&denied_part(&response).headers, "x-ringfence-reason"), Some(reason.code()));
     }
 }
@@ -59,7 +59,7 @@ fn the_reason_is_told_only_when_asked_for() {
 #[test]
 fn a_denial_can_be_answered_as_unavailable_whatever_its_reason() {
     let about = About { answer_unavailable: true, ..About::default() };
-    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Deny(Reason::NoPolicy), about }, None));
+    let response = decode(&Renderer::new(true, ToldDecisions::All).render(&Verdict { decision: Decision::Deny(Reason::NoPolicy), about }, None));
     assert_eq!(response.status.as_ref().unwrap().code, 14);
     let denied = denied_part(&response);
     assert_eq!(denied.status.as_ref().unwrap().code, 503);
@@ -69,7 +69,7 @@ fn a_denial_can_be_answered_as_unavailable_whatever_its_reason() {
 
 fn allow(mutations: Mutations) -> CheckResponse {
     let decision = Decision::Allow(Allow { reason: AllowReason::Allowed, mutations });
-    decode(&Renderer::new(true).render(&Verdict { decision, about: About::default() }, None))
+    decode(&Renderer::new(true, ToldDecisions::All).render(&Verdict { decision, about: About::default() }, None))
 }
 
 fn forward(names: &[&str], remove: &[&str], strip: &[&str]) -> Arc<Forward> {
@@ -136,7 +136,8 @@ fn no_name_is_both_set_and_removed() {
 #[test]
 fn an_answer_at_the_edge_is_a_denial_with_status_200() {
     let answer = Answer { headers: vec![("content-type", "application/json".to_owned())], body: br#"{"validationResponse":"a"}"#.to_vec() };
-    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }, None));
+    let response =
+        decode(&Renderer::new(true, ToldDecisions::All).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }, None));
     assert_ne!(response.status.as_ref().unwrap().code, 0, "code 0 would let the request pass");
     let denied = denied_part(&response);
     assert_eq!((denied.status.as_ref().unwrap().code, denied.body.as_str()), (200, r#"{"validationResponse":"a"}"#));
@@ -146,7 +147,8 @@ fn an_answer_at_the_edge_is_a_denial_with_status_200() {
 #[test]
 fn an_answer_that_is_no_text_is_a_denial() {
     let answer = Answer { headers: vec![], body: vec![0xff] };
-    let response = decode(&Renderer::new(true).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }, None));
+    let response =
+        decode(&Renderer::new(true, ToldDecisions::All).render(&Verdict { decision: Decision::Answer(answer), about: About::default() }, None));
     assert_eq!(denied_part(&response).status.as_ref().unwrap().code, 503);
 }
 
@@ -176,7 +178,7 @@ fn exactly_two_functions_build_a_check_response() {
 #[test]
 fn every_answer_tells_its_decision_and_who_gave_it() {
     let told = |verdict: &Verdict| {
-        let response = decode(&Renderer::new(false).render(verdict, None));
+        let response = decode(&Renderer::new(false, ToldDecisions::All).render(verdict, None));
         let mut names: Vec<_> = response.dynamic_metadata.unwrap().fields.into_keys().collect();
         names.sort_unstable();
         (response.status.unwrap().code, names.join(" "))
@@ -191,5 +193,27 @@ fn every_answer_tells_its_decision_and_who_gave_it() {
             let (code, names) = told(&Verdict { decision: Decision::Deny(*reason), about });
             assert!(code != 0 && names == "decision policy reason sender", "{reason}: {code}, {names}");
         }
+    }
+}
+
+#[test]
+fn what_is_told_is_what_was_chosen() {
+    let allow = |reason| Verdict { decision: Decision::Allow(Allow { reason, mutations: Mutations::default() }), about: About::default() };
+    let answer = Answer { headers: vec![], body: vec![] };
+    let verdicts = [
+        allow(AllowReason::Allowed),
+        allow(AllowReason::Unmatched),
+        allow(AllowReason::Shadowed(Reason::TokenExpired)),
+        Verdict::deny(Reason::NoPolicy),
+        Verdict { decision: Decision::Answer(answer), about: About::default() },
+    ];
+    for (told, expected) in [
+        (ToldDecisions::Off, [false, false, false, false, false]),
+        (ToldDecisions::Denied, [false, false, true, true, true]),
+        (ToldDecisions::All, [true, true, true, true, true]),
+    ] {
+        let renderer = Renderer::new(false, told);
+        let told_of = |verdict| decode(&renderer.render(verdict, None)).dynamic_metadata.is_some();
+        assert_eq!(verdicts.each_ref().map(told_of), expected, "{told:?}");
     }
 }
