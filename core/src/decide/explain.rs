@@ -7,12 +7,17 @@ use super::{Body, ClaimRule, Now, Reason, Request, TokenRule, claims, demands, e
 /// The source of a request and how it was judged.
 pub(super) struct SourceNote<'r> {
     pub(super) request: &'r Request<'r>,
-    /// As `check_source` returns it.
+    /// As `check_source` returns it, or why a floor does not ask for it.
     pub(super) result: Result<bool, Reason>,
 }
 
 impl fmt::Display for SourceNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.result {
+            Err(Reason::AmbiguousPath) => return f.write_str("the path cannot be told from one that it covers"),
+            Err(Reason::PolicyInvalid) => return f.write_str("its ranges cannot be read"),
+            Ok(_) | Err(_) => {}
+        }
         match self.request.source {
             Some(source) => write!(f, "the source is {source}")?,
             None => f.write_str("the source is not known")?,
@@ -74,6 +79,7 @@ impl fmt::Display for TokenNote<'_> {
             Some(Reason::KeyUnknown | Reason::KeyPending) => write!(f, "key `{}` is not one of {}", token.kid().escape_debug(), rule.keys.id()),
             Some(Reason::KeysUnavailable) => write!(f, "there are no usable keys of {}", rule.keys.id()),
             Some(Reason::SignatureInvalid) => write!(f, "the signature is not one of key `{}`", token.kid().escape_debug()),
+            Some(Reason::TokenMalformed) => f.write_str("the signature is no base64url"),
             Some(Reason::ClaimMissing) => f.write_str("iss, aud, exp, or a date of issue that the sender requires, is absent"),
             Some(reason) => write!(f, "{reason}"),
         }

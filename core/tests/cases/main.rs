@@ -30,7 +30,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -89,6 +89,9 @@ struct Case {
     #[serde(default)]
     times: usize,
 }
+
+/// When everything happens, in milliseconds since the Unix epoch.
+const NOW_MS: i64 = 1_800_000_000_250;
 
 /// The keys of every issuer, made when they are first needed.
 static KEYS: LazyLock<Mutex<HashMap<Algorithm, Arc<SigningKey>>>> = LazyLock::new(Mutex::default);
@@ -165,8 +168,25 @@ struct Steps(Vec<(String, StepOutcome)>);
 
 impl Trace for Steps {
     fn step(&mut self, step: Step<'_>) {
-        self.0.push((format!("{} of {:?}, {:?}: {}", step.stage, step.policy, step.sender, step.detail), step.outcome));
+        let outcome = match step.outcome {
+            StepOutcome::Pass => "passed",
+            StepOutcome::Fail(reason) => reason.code(),
+            StepOutcome::Note => "noted",
+        };
+        self.0.push((format!("{}: {outcome}: {}", step.stage, step.detail), step.outcome));
     }
+}
+
+/// The step with `KEY` for what names a key, which is another one each time.
+fn without_key_ids(step: &str) -> String {
+    let is_key_id = |word: &str| word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    step.split('`').map(|word| if is_key_id(word) { "KEY" } else { word }).collect::<Vec<_>>().join("`")
+}
+
+/// What a step says of anything: its words without what stands between backticks, and without numbers.
+fn sentence(step: &str) -> String {
+    let words: String = step.split('`').step_by(2).collect();
+    words.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 /// What the service's shell makes of a request: one reuse store, an issuer that answers and has nothing new.
@@ -195,8 +215,7 @@ fn ask(raw: &RawRequest<'_>, compiled: &Compiled, keys: &KeyRing, now: Now, used
 #[test]
 fn every_case_holds_in_decide() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
-    let now_ms = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap();
-    let (mut failures, mut asked, mut seen) = (Vec::new(), 0, BTreeSet::new());
+    let (mut failures, mut asked, mut seen, mut told) = (Vec::new(), 0, BTreeSet::new(), BTreeSet::new());
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
@@ -206,27 +225,44 @@ fn every_case_holds_in_decide() {
         let file: File = serde_path_to_error::deserialize(&document).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let compiled = compile(&folder, &file);
         for mut case in file.cases.into_iter() {
-            case.request = case.request.signed(now_ms).unwrap();
+            case.request = case.request.signed(NOW_MS).unwrap();
             for wire in Wire::ALL.iter().filter(|wire| case.wires.is_empty() || case.wires.iter().any(|name| name == wire.label())) {
-                let token = mint(&case, now_ms);
+                let token = mint(&case, NOW_MS);
                 let lines = case.request.header_lines(token.as_deref());
                 let (keys, mut used) = (ring(&compiled), HashSet::new());
                 let (mut outcome, mut steps) = (Outcome::default(), Steps::default());
                 for _ in 0..case.times.max(1) {
                     let raw = case.request.raw(*wire, &lines, Instant::now());
-                    let (verdict, traced) = ask(&raw, &compiled, &keys, Now::settled(now_ms), &mut used);
+                    let (verdict, traced) = ask(&raw, &compiled, &keys, Now::settled(NOW_MS), &mut used);
                     (outcome, steps) = (Outcome::from(&verdict), traced);
                     asked += 1;
                 }
                 let label = format!("{} {} ({})", path.display(), case.name, wire.label());
                 failures.extend(case.expect.mismatches(&outcome).iter().map(|mismatch| format!("{label}: {mismatch}")));
                 seen.insert(outcome.reason.clone());
+                told.extend(steps.0.iter().map(|(step, _)| without_key_ids(step)));
                 failures.extend(untold(&outcome, &steps).map(|why| format!("{label}: {why}")));
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(asked > 500 && seen.len() > 30, "{asked} {seen:?}");
+    check_explanations(&told);
+}
+
+/// Holds what was told against `explanations.txt`, which has the first example of each sentence. With `RINGFENCE_TEST_REWRITE=1` that file
+/// is written anew instead, for people to read.
+fn check_explanations(told: &BTreeSet<String>) {
+    let mut sentences = HashSet::new();
+    let examples: String = told.iter().filter(|step| sentences.insert(sentence(step))).map(|step| format!("{step}\n")).collect();
+    if std::env::var_os("RINGFENCE_TEST_REWRITE").is_some() {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/explanations.txt"), &examples).unwrap();
+    } else {
+        let expected: BTreeSet<&str> = include_str!("explanations.txt").lines().collect();
+        let examples: BTreeSet<&str> = examples.lines().collect();
+        let (missing, new): (Vec<_>, Vec<_>) = (expected.difference(&examples).collect(), examples.difference(&expected).collect());
+        assert!(missing.is_empty() && new.is_empty(), "no longer told: {missing:#?}\ntold now: {new:#?}");
+    }
 }
 
 /// Whoever traces a decision is told why: a refusal has a step that failed for its reason, or ends with a note that there is no policy.
