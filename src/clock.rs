@@ -1,8 +1,15 @@
 //! The time that decisions are taken at.
 //!
-//! A clock that steps back must not make expired tokens good again: the time to judge by is never more than [`TOLERATED_STEP`] behind the
-//! highest time seen. And a clock that steps, in either direction, must not make genuine tokens bad: how long it is since the wall clock was
-//! last believed is known from the monotonic clock, and where the two disagree, what only one of them refuses is not certain.
+//! A clock that steps back must not make expired tokens good again: the time to judge by never falls by more than [`TOLERATED_STEP`] below
+//! what it has been, however long it takes; stores of used tokens forget by that. And a clock that steps, in either direction, must not make
+//! genuine tokens bad: how long it is since the wall clock was last believed is known from the monotonic clock, and where the two disagree,
+//! what only one of them refuses is not certain.
+//!
+//! | the wall clock | time to judge by |
+//! |---|---|
+//! | within a minute of the monotonic one | the wall clock, but no less than the highest so far less a minute |
+//! | further ahead | the wall clock, which is not believed |
+//! | further behind | the monotonic clock; until the wall clock is right again, or a restart |
 //!
 //! Must not know who asks for the time or what for.
 
@@ -32,6 +39,7 @@ pub struct Clock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     source: Source,
+    /// The highest time that was judged by.
     highest_ms: AtomicI64,
     /// How far the wall clock was ahead of the monotonic one when it was last believed.
     lead_ms: AtomicI64,
@@ -125,24 +133,23 @@ impl Clock {
     pub fn now(&self) -> Now {
         let Inner { source, lead_ms, .. } = &*self.0;
         let (wall_ms, passed_ms) = (source.wall_ms(), source.passed_ms());
-        let floor_ms = self.highest_since(wall_ms).saturating_sub(TOLERATED_STEP_MS);
-        let steady_ms = passed_ms.saturating_add(lead_ms.load(Ordering::Relaxed));
+        let mut steady_ms = passed_ms.saturating_add(lead_ms.load(Ordering::Relaxed));
         let step_ms = wall_ms.saturating_sub(steady_ms);
-        let has_caught_up = step_ms < 0 && wall_ms >= floor_ms;
-        if step_ms.abs() > TOLERATED_STEP_MS && !has_caught_up {
-            return Now { effective_ms: wall_ms.max(steady_ms).max(floor_ms), wall_ms, steady_ms };
+        if step_ms.abs() <= TOLERATED_STEP_MS {
+            if step_ms.abs() >= FOLLOWED_STEP_MS {
+                lead_ms.store(wall_ms.saturating_sub(passed_ms), Ordering::Relaxed);
+            }
+            steady_ms = wall_ms;
         }
-        if step_ms.abs() >= FOLLOWED_STEP_MS {
-            lead_ms.store(wall_ms.saturating_sub(passed_ms), Ordering::Relaxed);
-        }
-        let effective_ms = wall_ms.max(floor_ms);
-        Now { effective_ms, wall_ms, steady_ms: effective_ms }
+        let latest_ms = wall_ms.max(steady_ms);
+        let floor_ms = self.highest_since(latest_ms).saturating_sub(TOLERATED_STEP_MS);
+        Now { effective_ms: latest_ms.max(floor_ms), wall_ms, steady_ms }
     }
 
-    /// The highest time seen, this one included.
-    fn highest_since(&self, wall_ms: i64) -> i64 {
+    /// The highest time judged by, this one included.
+    fn highest_since(&self, latest_ms: i64) -> i64 {
         let highest = self.0.highest_ms.load(Ordering::Relaxed);
-        if wall_ms > highest { self.0.highest_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms) } else { highest }
+        if latest_ms > highest { self.0.highest_ms.fetch_max(latest_ms, Ordering::Relaxed).max(latest_ms) } else { highest }
     }
 
     /// What the wall clock says, in milliseconds since the Unix epoch: for timestamps that nothing is judged by.
@@ -157,7 +164,7 @@ impl Clock {
         let now = self.now();
         if now.wall_ms < now.effective_ms {
             let behind = self.highest_since(now.wall_ms).saturating_sub(now.wall_ms) / 1_000;
-            guard.missing(format!("the clock stepped back: it is {behind} s behind the highest time seen; a restart accepts the new time"));
+            guard.missing(format!("the clock stepped back: it is {behind} s behind the time to judge by; set it right, or restart to accept it"));
         } else {
             guard.met();
         }
@@ -191,6 +198,8 @@ fn system_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
     use crate::ready::Readiness;
 
@@ -259,17 +268,37 @@ mod tests {
         assert_eq!(clock.now().effective_ms, NOON + 540_000);
     }
 
+    /// Else all tokens that expired and were forgotten meanwhile would be good again.
     #[test]
-    fn a_step_back_is_believed_once_it_is_caught_up() {
+    fn a_step_back_is_not_believed_however_long_it_lasts() {
         let (clock, hand) = Clock::manual(NOON);
         let _ = clock.now();
         hand.step(-600_000);
-        hand.advance(539_000);
-        assert!(clock.now().is_unsettled());
-        hand.advance(1_000);
-        assert_eq!(clock.now(), Now::settled(NOON - 60_000));
-        hand.advance(1_000);
-        assert_eq!(clock.now(), Now::settled(NOON - 59_000));
+        for seconds in [1, 538, 1, 60, 600] {
+            let before = clock.now();
+            hand.advance(seconds * 1_000);
+            assert!(clock.now().is_unsettled());
+            assert_eq!(clock.now().effective_ms, before.effective_ms + seconds * 1_000);
+        }
+        hand.step(600_000);
+        assert_eq!(clock.now(), Now::settled(NOON + 1_200_000));
+    }
+
+    proptest! {
+        /// Stores of used tokens forget by this.
+        #[test]
+        fn the_time_to_judge_by_never_falls_by_more_than_is_tolerated(moves in vec((-700_000..700_000_i64, 0..700_000_i64), 1..20)) {
+            let (clock, hand) = Clock::manual(NOON);
+            let mut highest = clock.now().effective_ms;
+            for (step, passed) in moves {
+                hand.step(step);
+                hand.advance(passed);
+                let now = clock.now();
+                prop_assert!(now.effective_ms >= highest - TOLERATED_STEP_MS);
+                prop_assert!(now.effective_ms >= now.wall_ms.max(now.steady_ms));
+                highest = highest.max(now.effective_ms);
+            }
+        }
     }
 
     #[test]
@@ -282,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_step_back_is_unready_until_the_clock_catches_up() {
+    fn a_large_step_back_is_unready_until_the_clock_is_right_again() {
         let (clock, hand) = Clock::manual(NOON);
         let readiness = Readiness::default();
         let guard = readiness.condition("clock", "not read yet");
@@ -293,6 +322,9 @@ mod tests {
         let missing = readiness.report().into_iter().find_map(|(_, missing)| missing).unwrap_or_default();
         assert!(missing.contains("90 s behind"), "{missing}");
         hand.advance(30_000);
+        clock.report(&guard);
+        assert!(!readiness.is_ready());
+        hand.step(90_000);
         clock.report(&guard);
         assert!(readiness.is_ready());
     }

@@ -3,11 +3,11 @@
 /// The time of one check, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The time to judge by: the later of the others, and never more than 60 s behind the highest time seen.
+    /// The time to judge by: the later of the others, and never more than 60 s behind the highest time judged by.
     pub effective_ms: i64,
     /// What the wall clock says. Differs from `effective_ms` only after the clock stepped back.
     pub wall_ms: i64,
-    /// What the wall clock would say if it had not stepped, by the time that has passed. Differs from `wall_ms` only after a step.
+    /// What the wall clock would say if it had not stepped, by the time that has passed. Differs from `wall_ms` only after a large step.
     pub steady_ms: i64,
 }
 
