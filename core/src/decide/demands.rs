@@ -139,7 +139,7 @@ fn item<'j>(list: &'j str, index: &str) -> Option<&'j str> {
 
 fn items(list: &str) -> Option<Vec<&str>> {
     let mut items = Vec::new();
-    Scanner::read_list(list, |scanner| {
+    Scanner::read_array(list, |scanner| {
         items.push(scanner.raw()?);
         Some(())
     })?;

@@ -41,15 +41,6 @@ impl<'j> Scanner<'j> {
         (scanner.at == text.len()).then_some(())
     }
 
-    /// Reads `text` as one list and nothing after it. `item` must read each item from the scanner.
-    pub(super) fn read_list(text: &'j str, item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        let mut scanner = Self { text, at: 0, depth: 0, has_controls: text.bytes().any(|byte| byte < 0x20) };
-        scanner.space();
-        scanner.array(item)?;
-        scanner.space();
-        (scanner.at == text.len()).then_some(())
-    }
-
     /// Any value, as it is spelled.
     pub(super) fn raw(&mut self) -> Option<&'j str> {
         let start = self.at;
@@ -316,9 +307,30 @@ mod tests {
         for controls in ["\u{1}", "\n", "\u{1f}\u{1}", "\u{1}\u{1}\u{1}\u{1}"] {
             assert!(!skips(&format!(r#"{{"a":"{controls}"}}"#)), "{controls:?}");
             let list = format!(r#"["{controls}"]"#);
-            assert_eq!(Scanner::read_list(&list, Scanner::skip), None, "{controls:?}");
+            assert_eq!(Scanner::read_array(&list, Scanner::skip), None, "{controls:?}");
         }
-        assert!(skips("{\n\"a\"\t:\r\n\"b\"}") && Scanner::read_list("[\n\"a\"\n]", Scanner::skip).is_some());
+        assert!(skips("{\n\"a\"\t:\r\n\"b\"}") && Scanner::read_array("[\n\"a\"\n]", Scanner::skip).is_some());
+    }
+
+    #[test]
+    fn values_may_lie_so_deep_and_no_deeper_wherever_they_are() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let read = |text: &str| Scanner::read_array(text, Scanner::skip).is_some();
+        assert!(read(&nested(MAX_DEPTH)) && !read(&nested(MAX_DEPTH + 1)));
+        let beside = |depth| format!("[{},{}]", vec!["[]"; MAX_DEPTH + 1].join(","), nested(depth));
+        assert!(read(&beside(MAX_DEPTH - 1)) && !read(&beside(MAX_DEPTH)));
+    }
+
+    #[test]
+    fn what_follows_a_digit_is_no_digit() {
+        for (text, is_number) in [("[1]", true), ("[10]", true), ("[1:]", false), ("[1/]", false), ("[1;]", false), ("[:]", false), ("[01]", false)] {
+            let mut read = None;
+            let whole = Scanner::read_array(text, |scanner| {
+                read = Some(scanner.number()?);
+                Some(())
+            });
+            assert_eq!(whole.is_some(), is_number, "{text}: {read:?}");
+        }
     }
 
     #[test]
