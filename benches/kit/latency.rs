@@ -40,6 +40,8 @@ pub fn run() -> Vec<Figure> {
                 figures.push(Figure::micros(format!("latency.{name}.{percent}.{text}"), format!("{name}: at {percent} % of that, {text}"), time));
             }
         }
+        let counted = server.counted();
+        assert!(counted.keys().all(|reason| kind.is_counted_as(reason)), "{name}: {counted:?}");
     }
     figures
 }

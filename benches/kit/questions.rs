@@ -95,6 +95,12 @@ impl Kind {
         }
     }
 
+    /// Whether the server counts such requests under this reason. A key that is not there is refused after a fetch, and undecided while there may
+    /// be no other.
+    pub fn is_counted_as(self, reason: &str) -> bool {
+        reason == self.reason() || self == Self::UnknownKey && reason == "key_pending"
+    }
+
     /// The statuses that the client may see.
     const fn statuses(self) -> &'static [u16] {
         match self {
@@ -113,11 +119,14 @@ impl Kind {
 
     /// The request without its token.
     pub fn request(self) -> CaseRequest {
-        let (host, path) = match self {
-            Self::NoPolicy => ("other.contoso.com", "/api/callbacks/42"),
-            Self::WebSocket => (HOST, "/media"),
-            Self::EventGrid => (HOST, "/api/events"),
-            _ => (HOST, "/api/callbacks/42"),
+        self.request_to(if self == Self::NoPolicy { "other.contoso.com" } else { HOST })
+    }
+
+    fn request_to(self, host: &str) -> CaseRequest {
+        let path = match self {
+            Self::WebSocket => "/media",
+            Self::EventGrid => "/api/events",
+            _ => "/api/callbacks/42",
         };
         let source = if self == Self::SourceDenied { "203.0.113.9" } else { SOURCE };
         let request = CaseRequest::new(&format!("https://{host}{path}?key={KEY}")).source(source.parse().ok());
@@ -150,6 +159,17 @@ impl Kind {
         Questions { messages: self.ask_with(&tokens, 0..count).collect(), tokens: tokens.into_iter().flatten().collect() }
     }
 
+    /// One such request to each of `hosts`.
+    pub fn ask_each(self, issuer: &Issuer, hosts: impl ExactSizeIterator<Item = String>) -> Questions {
+        let tokens = self.tokens(issuer, hosts.len());
+        let ask = |(number, (host, token)): (usize, (String, &Option<String>))| {
+            let request = self.request_to(&host);
+            framed(&request, &request.header_lines(token.as_deref()), number)
+        };
+        let messages = hosts.zip(&tokens).enumerate().map(ask).collect();
+        Questions { messages, tokens: tokens.into_iter().flatten().collect() }
+    }
+
     /// `count` more such requests with these tokens in turn.
     pub fn again(self, tokens: &[String], count: usize) -> impl Iterator<Item = Bytes> {
         let tokens: Vec<_> = tokens.iter().cloned().map(Some).collect();
@@ -161,12 +181,7 @@ impl Kind {
     fn ask_with(self, tokens: &[Option<String>], numbers: Range<usize>) -> impl Iterator<Item = Bytes> + use<> {
         let request = self.request();
         let lines: Vec<_> = tokens.iter().map(|token| request.header_lines(token.as_deref())).collect();
-        numbers.map(move |number| {
-            let mut message = client::check_request(&request, &lines[number % lines.len()], false);
-            let http = message.attributes.as_mut().and_then(|attributes| attributes.request.as_mut()?.http.as_mut()).unwrap();
-            http.id = format!("{}", 9_000_000_000_000_000_000 + number);
-            client::frame(&message)
-        })
+        numbers.map(move |number| framed(&request, &lines[number % lines.len()], number))
     }
 
     /// `count` such requests as nginx asks about them, a sub-request each (deploy/examples/nginx).
@@ -213,6 +228,14 @@ impl Kind {
             assert!(self.statuses().contains(&outcome.status), "{self:?}, {times} times: {outcome:?}");
         }
     }
+}
+
+/// What a proxy asks about a request with these headers, whose id is made of `number`.
+fn framed(request: &CaseRequest, lines: &[(String, String)], number: usize) -> Bytes {
+    let mut message = client::check_request(request, lines, false);
+    let http = message.attributes.as_mut().and_then(|attributes| attributes.request.as_mut()?.http.as_mut()).unwrap();
+    http.id = format!("{}", 9_000_000_000_000_000_000 + number);
+    client::frame(&message)
 }
 
 /// Requests ready to be sent.

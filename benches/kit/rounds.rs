@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -16,10 +17,11 @@ use ringfence::{
 use ringfence_core::decide::{Algorithm, KeySet, read_key_set};
 
 use crate::{
+    allow_all::AllowAll,
     decide::{cpu_time, median, median_ratio},
     load::{self, BUSY},
     questions::{Kind, Questions},
-    server::Server,
+    server::{CpuTime, Server},
     table::{Bound, Figure},
 };
 
@@ -125,6 +127,8 @@ struct Bench<'i> {
     another: Server,
     /// The same program, which lets everything by that no policy covers.
     open: Server,
+    /// One that reads nothing.
+    unread: AllowAll,
     /// Requests that are refused, made once.
     refused: Vec<(Kind, Questions)>,
     /// Requests sent, by the reason they are counted under.
@@ -133,6 +137,7 @@ struct Bench<'i> {
     raw: Vec<f64>,
     raw_everywhere: Vec<f64>,
     checks: Vec<(Kind, Vec<f64>)>,
+    let_by: Vec<f64>,
     allow_all: Vec<f64>,
 }
 
@@ -141,8 +146,21 @@ impl<'i> Bench<'i> {
         let keys = read_key_set(issuer.key_set().to_string().as_bytes()).unwrap().keys;
         let refused = Kind::ALL.into_iter().filter(|kind| !kind.is_good()).map(|kind| (kind, kind.ask(issuer, REFUSED))).collect();
         let checks = Kind::ALL.map(|kind| (kind, Vec::new())).into();
-        let allow_all = Vec::new();
-        Self { issuer, keys, server, another, open, refused, sent: HashMap::new(), raw: Vec::new(), raw_everywhere: Vec::new(), checks, allow_all }
+        Self {
+            issuer,
+            keys,
+            server,
+            another,
+            open,
+            unread: AllowAll::start(),
+            refused,
+            sent: HashMap::new(),
+            raw: Vec::new(),
+            raw_everywhere: Vec::new(),
+            checks,
+            let_by: Vec::new(),
+            allow_all: Vec::new(),
+        }
     }
 
     /// Raw verification, then each kind of check.
@@ -152,7 +170,7 @@ impl<'i> Bench<'i> {
         let raw = verifier.time();
         let raw_everywhere = verifier.time_everywhere();
         let mut times = Vec::new();
-        let mut allow_all = 0.0;
+        let (mut let_by, mut allow_all) = (0.0, 0.0);
         for (kind, _) in &self.checks {
             let fresh;
             let questions = match self.refused.iter().find(|(refused, _)| refused == kind) {
@@ -167,10 +185,12 @@ impl<'i> Bench<'i> {
             times.push(time_checks(server, *kind, questions));
             *self.sent.entry(kind.reason().to_owned()).or_default() += questions.messages.len();
             if *kind == Kind::NoPolicy {
-                allow_all = time_allow_all(&self.open, questions);
+                let_by = time_allowed(self.open.grpc(), self.open.id(), questions);
+                allow_all = time_allowed(self.unread.address, self.unread.id(), questions);
             }
         }
         if counts {
+            self.let_by.push(let_by);
             self.allow_all.push(allow_all);
             self.raw.push(raw);
             self.raw_everywhere.push(raw_everywhere);
@@ -197,7 +217,6 @@ impl<'i> Bench<'i> {
         for (reason, count) in self.another.counted() {
             *counted.entry(reason).or_default() += count;
         }
-        // A key that is not there is refused after a fetch, and undecided while there may be no other.
         let pending = counted.remove("key_pending").unwrap_or_default();
         *counted.entry(Kind::UnknownKey.reason().to_owned()).or_default() += pending;
         assert_eq!(counted, self.sent, "what the server has counted is not what was sent");
@@ -217,7 +236,8 @@ impl<'i> Bench<'i> {
         vec![
             Figure::micros("cpu.raw", "raw verification, one core busy", micros(&self.raw)),
             Figure::micros("cpu.raw_everywhere", "raw verification, every core busy", micros(&self.raw_everywhere)),
-            Figure::micros("cpu.allow_all", "server CPU, everything allowed unseen", micros(&self.allow_all)),
+            Figure::micros("cpu.allow_all", "CPU of an authorizer that allows all unread", micros(&self.allow_all)),
+            Figure::micros("cpu.let_by", "server CPU, let by where no policy covers it", micros(&self.let_by)),
             cpu("cpu.no_policy", "server CPU, no policy", Kind::NoPolicy),
             cpu("cpu.good", "server CPU, good webhook", Kind::Good),
             cpu("cpu.websocket", "server CPU, WebSocket upgrade", Kind::WebSocket),
@@ -231,7 +251,7 @@ impl<'i> Bench<'i> {
             ratio("ratio.good", "(b) good / (raw + no policy)", good, &least).bound(Bound::AtMost(1.25)),
             ratio("ratio.good_raw", "good / raw", good, &self.raw_everywhere).bound(Bound::AtMost(1.8)),
             ratio("ratio.signature", "bad signature / good", self.of(Kind::BadSignature), good).bound(Bound::AtMost(1.0)),
-            ratio("ratio.no_policy", "no policy / everything allowed unseen", no_policy, &self.allow_all).bound(Bound::AtMost(1.25)),
+            ratio("ratio.no_policy", "no policy / allow-all", no_policy, &self.allow_all).bound(Bound::AtMost(1.25)),
             beside_no_policy("ratio.audience", "(c) wrong audience / no policy", Kind::WrongAudience),
             beside_no_policy("ratio.expired", "(c) expired token / no policy", Kind::Expired),
             beside_no_policy("ratio.source", "(c) denied source / no policy", Kind::SourceDenied),
@@ -240,9 +260,9 @@ impl<'i> Bench<'i> {
     }
 }
 
-/// The same where nothing covers a request and everything is allowed: what the wire costs.
-fn time_allow_all(open: &Server, questions: &Questions) -> f64 {
-    let outcome = load::run(open.grpc(), &questions.messages, BUSY, || open.cpu());
+/// Nanoseconds of CPU per check, of a process that allows everything.
+fn time_allowed(address: SocketAddr, process: u32, questions: &Questions) -> f64 {
+    let outcome = load::run(address, &questions.messages, BUSY, || CpuTime::of(process));
     // Allowed, as a good webhook is.
     Kind::Good.expect(&outcome.answers);
     outcome.cpu_per_call()

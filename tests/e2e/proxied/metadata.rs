@@ -67,15 +67,22 @@ fn told(line: &Value) -> Value {
     ["decision", "reason", "policy", "sender", "audience", "call_connection_id", "call_correlation_id"].iter().map(|key| line[key].clone()).collect()
 }
 
-#[tokio::test]
-async fn an_audience_that_goes_wild_takes_nothing_from_another() {
-    const ROUTER: &str = "                  - name: envoy.filters.http.router\n";
+/// The last filter of the example.
+const ROUTER: &str = "                  - name: envoy.filters.http.router\n";
+
+/// The example's limit before it, of two requests for each audience.
+fn limited() -> String {
     let filter = include_str!("../../../deploy/examples/envoy-grpc/rate-limit.yaml");
     let narrow =
         filter.replace("max_tokens: 100, tokens_per_fill: 100, fill_interval: 1s", "max_tokens: 2, tokens_per_fill: 2, fill_interval: 3600s");
     assert_ne!(narrow, filter);
     let indented: String = narrow.lines().map(|line| format!("                  {line}\n")).collect();
-    let stand = Stand::start_with(&ENVOY_GRPC, &["--grpc-metadata=all"], &[(ROUTER, &(indented + ROUTER))]).await;
+    indented + ROUTER
+}
+
+#[tokio::test]
+async fn an_audience_that_goes_wild_takes_nothing_from_another() {
+    let stand = Stand::start_with(&ENVOY_GRPC, &["--grpc-metadata=all"], &[(ROUTER, &limited())]).await;
     let status = async |spec: &TokenSpec| {
         let ask = Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST);
         ask.header("Authorization", format!("Bearer {}", stand.issuer.mint(spec).unwrap())).send(stand.proxy.address).await.status
@@ -87,4 +94,17 @@ async fn an_audience_that_goes_wild_takes_nothing_from_another() {
         statuses.push(status(spec).await);
     }
     assert_eq!(statuses, [401, 401, 401, 200, 200, 429, 200]);
+}
+
+/// Without the setting that names audiences the limit is there, and narrower.
+#[tokio::test]
+async fn audiences_that_are_not_named_share_one_limit() {
+    let stand = Stand::start_with(&ENVOY_GRPC, &[], &[(ROUTER, &limited())]).await;
+    let mut statuses = Vec::new();
+    for audience in [AUDIENCE, SECOND_AUDIENCE, AUDIENCE] {
+        let token = stand.issuer.mint(&TokenSpec::callback(audience)).unwrap();
+        let ask = Ask::new("POST", &format!("/api/callbacks?key={KEY}")).header("Host", HOST);
+        statuses.push(ask.header("Authorization", format!("Bearer {token}")).send(stand.proxy.address).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429]);
 }
