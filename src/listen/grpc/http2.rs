@@ -146,8 +146,9 @@ where
     /// Decides the calls that were taken first, as many as make a batch, then sends every answer that there is.
     fn answer_taken(&mut self) {
         let until = Instant::now() + BATCH_TIME;
+        // One at least, however late it has become meanwhile.
         while self.decided.len() < BATCH
-            && Instant::now() < until
+            && (self.decided.is_empty() || Instant::now() < until)
             && let Some((mut respond, call, arrived)) = self.taken.pop_front()
         {
             // Whoever has given up already costs no more.
