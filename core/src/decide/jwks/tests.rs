@@ -100,6 +100,25 @@ fn names_why_a_key_is_unusable() {
 }
 
 #[test]
+fn a_key_that_is_not_taken_is_named_by_its_id() {
+    let (longest, too_long) = ("k".repeat(MAX_KID), "k".repeat(MAX_KID + 1));
+    for (kid, named) in [("a", Some("a")), (&longest, Some(&*longest)), (&too_long, None)] {
+        let reading = read(&[with(rsa_jwk(kid), "use", json!("enc"))]);
+        assert_eq!(reading.rejected[0].kid.as_deref(), named);
+    }
+}
+
+#[test]
+fn what_is_just_within_the_bounds_is_taken() {
+    let longest = "k".repeat(MAX_KID);
+    let document = json!({"keys": [rsa_jwk(&longest), with(rsa_jwk("a"), "key_ops", json!(["encrypt", "verify"]))]}).to_string();
+    let document = format!("{document}{}", " ".repeat(MAX_JWKS - document.len()));
+    let keys = read_key_set(document.as_bytes()).unwrap().keys;
+    assert!(keys.get(&longest).is_some() && keys.get("a").is_some());
+    assert_eq!(read_key_set(format!("{document} ").as_bytes()).unwrap_err(), JwksError::TooLarge);
+}
+
+#[test]
 fn takes_rsa_keys_up_to_4096_bits() {
     for bits in [2048, 3072, 4096] {
         assert_eq!(read(&[rsa_jwk_of(bits)]).keys.len(), 1, "{bits}");
