@@ -37,3 +37,17 @@ impl From<&str> for Piece {
         Self::Own(text.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_moves_with_its_text() {
+        let piece = Piece::Within(1..3);
+        assert_eq!(piece.of("abcd"), "bc");
+        assert_eq!(piece.clone().moved_by(2), Piece::Within(3..5));
+        assert_eq!(piece.moved_by(2).of("xyabcd"), "bc");
+        assert_eq!(Piece::from("own").moved_by(2), Piece::Own("own".into()));
+    }
+}

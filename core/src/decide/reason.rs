@@ -159,3 +159,18 @@ impl fmt::Display for Reason {
         f.write_str(self.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_known_by_its_code() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(*reason));
+            assert_eq!(reason.to_string(), reason.code());
+            assert_eq!(reason.is_undecided(), reason.status() == 503, "{reason}");
+        }
+        assert_eq!(Reason::from_code("allowed"), None);
+    }
+}

@@ -29,3 +29,22 @@ impl Now {
         [self.wall_ms, self.steady_ms].into_iter().any(|other| other != self.effective_ms && is_good(other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_settled_while_all_its_readings_agree() {
+        for (effective_ms, wall_ms, steady_ms, is_unsettled) in [(5, 5, 5, false), (5, 4, 5, true), (5, 5, 4, true), (5, 4, 4, true)] {
+            assert_eq!(Now { effective_ms, wall_ms, steady_ms }.is_unsettled(), is_unsettled, "{effective_ms} {wall_ms} {steady_ms}");
+        }
+    }
+
+    #[test]
+    fn what_another_reading_would_take_is_doubtful() {
+        let doubtful = |now: Now| now.is_doubtful(|ms| ms < 5);
+        assert!(doubtful(Now { effective_ms: 9, wall_ms: 4, steady_ms: 9 }) && doubtful(Now { effective_ms: 9, wall_ms: 9, steady_ms: 4 }));
+        assert!(!doubtful(Now::settled(9)) && !doubtful(Now::settled(4)) && !doubtful(Now { effective_ms: 9, wall_ms: 8, steady_ms: 7 }));
+    }
+}

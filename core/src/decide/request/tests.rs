@@ -278,3 +278,88 @@ fn what_is_shown_holds_no_credential() {
     }
     assert!(format!("{request:?}").contains("authorization"));
 }
+
+fn raw<'a>(method: &'a [u8], target: &'a [u8], body: Body<'a>) -> RawRequest<'a> {
+    let mut headers = Headers::new(false);
+    headers.push("authorization", b"Bearer secret".as_slice());
+    RawRequest {
+        arrived: Instant::now(),
+        wire: Wire::Grpc,
+        method,
+        host: Some(b"a.example"),
+        target,
+        headers,
+        source: None,
+        body,
+        pin: None,
+        http2: false,
+        id: None,
+    }
+}
+
+fn reads(method: &[u8], target: &[u8]) -> bool {
+    Request::new(&raw(method, target, Body::Absent)).is_ok()
+}
+
+#[test]
+fn methods_targets_and_labels_may_be_so_long_and_no_longer() {
+    assert!(reads(&[b'A'; 32], b"/") && !reads(&[b'A'; 33], b"/") && !reads(b"", b"/") && !reads(b"A B", b"/"));
+    let target = |length: usize| format!("/{}", "a".repeat(length - 1)).into_bytes();
+    assert!(reads(b"GET", &target(16_384)) && !reads(b"GET", &target(16_385)));
+    let label = |length: usize| host(format!("{}.example", "a".repeat(length)).as_bytes()).is_some();
+    assert!(label(1) && label(62) && label(63) && !label(64) && !label(65));
+    let name = |length: usize| host(format!("{}{}", "a.".repeat(100), "b".repeat(length - 200)).as_bytes()).is_some();
+    assert!(name(253) && !name(254));
+}
+
+#[test]
+fn an_address_may_end_in_colons() {
+    for (authority, expected) in [("[::]", "[::]"), ("[fe80::]:80", "[fe80::]"), ("[1::]:8443", "[1::]")] {
+        assert_eq!(host(authority.as_bytes()).as_deref(), Some(expected), "{authority}");
+    }
+}
+
+/// However often it is there.
+#[test]
+fn what_no_query_holds_makes_the_target_ambiguous() {
+    for (query, is_sound) in [
+        ("a=b", true),
+        ("", true),
+        ("a= b", true),
+        ("a=#", false),
+        ("a=##", false),
+        ("a=\u{1}", false),
+        ("a=\u{1}\u{1f}", false),
+        ("a=\u{7f}", false),
+        ("a=\u{7f}\u{7f}", false),
+    ] {
+        let target = format!("/x?{query}");
+        let raw = raw(b"GET", target.as_bytes(), Body::Absent);
+        let request = Request::new(&raw).unwrap();
+        assert_eq!(request.target.path.is_ok(), is_sound, "{query:?}");
+        assert_eq!(request.target.query, Some(query.as_bytes()));
+    }
+}
+
+/// Whoever shows a request shows no credential.
+#[test]
+fn what_is_shown_of_a_request_holds_no_secret() {
+    let body = |body: Body<'_>| format!("{body:?}");
+    assert_eq!([Body::Absent, Body::Partial(b"secret"), Body::Complete(b"secret!")].map(body), ["Absent", "Partial(6 bytes)", "Complete(7 bytes)"]);
+    let raw = raw(b"GET", b"/x?key=secret", Body::Complete(b"secret"));
+    let header = |name| format!("{:?}", raw.headers.one(name));
+    assert_eq!([header("authorization"), header("absent")], ["One(13 bytes)", "Absent"]);
+    let request = Request::new(&raw).unwrap();
+    let shown = format!("{raw:?} {:?} {:?}", request.target, request.headers);
+    assert!(!shown.contains("secret"), "{shown}");
+    for part in ["RawRequest", "GET", "a.example", "authorization", "Target", "/x"] {
+        assert!(shown.contains(part), "{shown} without {part}");
+    }
+}
+
+#[test]
+fn wires_have_names_of_their_own() {
+    let names: Vec<_> = Wire::ALL.iter().map(|wire| wire.label()).collect();
+    assert_eq!(names, ["grpc", "nginx", "ingress-nginx", "traefik", "caddy", "haproxy", "envoy"]);
+    assert_eq!(Wire::ALL.iter().filter(|wire| wire.answers_at_edge()).collect::<Vec<_>>(), [&Wire::Grpc]);
+}

@@ -210,3 +210,36 @@ proptest! {
         }
     }
 }
+
+/// A key may be listed twice, as while one Secret takes over from another.
+#[test]
+fn a_key_that_is_there_twice_is_that_key() {
+    let value = sign(KEY, "a.example", "/x", EXPIRES);
+    let ask = |keys: &[&[u8]]| ask(value.as_bytes(), &rule(keys, HOUR), "a.example", "/x", Now::settled(NOW));
+    assert_eq!(ask(&[KEY, KEY]), Ok(()));
+    assert_eq!(ask(&[KEY, OTHER_KEY, KEY]), Ok(()));
+    assert_eq!(ask(&[OTHER_KEY, OTHER_KEY]), Err(Reason::UrlSignatureInvalid));
+}
+
+#[test]
+fn an_expiry_is_a_plain_number_of_seconds() {
+    for (digits, expected) in [
+        ("1", Some(1_000)),
+        ("1800000000", Some(1_800_000_000_000)),
+        ("253402300799", Some(253_402_300_799_000)),
+        ("253402300800", None),
+        ("1000000000000", None),
+        ("", None),
+        ("0", None),
+        ("01", None),
+        ("+1", None),
+        ("-1", None),
+        ("1a", None),
+        ("a1", None),
+        ("1 ", None),
+    ] {
+        assert_eq!(read_expiry(digits.as_bytes()), expected, "{digits}");
+        let value = format!("v1.{digits}.{}", "A".repeat(ENCODED_MAC_LENGTH));
+        assert_eq!(expiry_of(value.as_bytes()), expected, "{digits}");
+    }
+}

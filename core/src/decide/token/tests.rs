@@ -266,3 +266,53 @@ proptest! {
         let _ = Token::parse(token(&header, &payload).as_bytes());
     }
 }
+
+#[test]
+fn tokens_and_signatures_may_be_so_long_and_no_longer() {
+    let bearer_of = |length: usize| bearer(Header::One(format!("Bearer {}", "a".repeat(length)).as_bytes())).map(<[u8]>::len);
+    assert_eq!([1, 16_384, 16_385].map(bearer_of), [Ok(1), Ok(16_384), Err(Reason::TokenMalformed)]);
+    assert_eq!(bearer_of(0), Err(Reason::TokenMalformed));
+    let signed = |length: usize| format!("{}.{}.{}", encode(HEADER), encode(PAYLOAD), URL_SAFE_NO_PAD.encode(vec![7; length]));
+    assert_eq!([1, 511, 512].map(|length| refusal(&signed(length))), [None, None, None]);
+    // Refused before anything is decoded into a room that is too small.
+    for length in [0, 513, 1024] {
+        assert_eq!(Token::parse(signed(length).as_bytes()).map(|_| ()), Err(Reason::TokenMalformed), "{length}");
+    }
+}
+
+/// By the policy's spelling of the audience, if it is another.
+#[test]
+fn a_token_says_whose_it_is_and_for_whom() {
+    let text = token(HEADER, r#"{"iss":"i","aud":["a","B"],"exp":1800000000}"#);
+    let facts = |audience: Option<&str>| {
+        let facts = Token::parse(text.as_bytes()).unwrap().into_facts(audience);
+        (facts.issuer().map(str::to_owned), facts.audience().map(str::to_owned), facts.kid().map(str::to_owned))
+    };
+    for (audience, told) in [(None, "a"), (Some("a"), "a"), (Some("B"), "B"), (Some("b"), "b")] {
+        assert_eq!(facts(audience), (Some("i".into()), Some(told.into()), Some("k".into())), "{audience:?}");
+    }
+}
+
+#[test]
+fn what_is_shown_of_a_token_cannot_be_used() {
+    let text = token(HEADER, PAYLOAD);
+    let shown = format!("{:?}", Token::parse(text.as_bytes()).unwrap());
+    assert!(shown.contains("RS256") && shown.contains("\"k\"") && !shown.contains(&encode("signature")), "{shown}");
+}
+
+#[test]
+fn a_claim_is_found_by_its_name_or_by_a_pointer() {
+    let text = token(HEADER, PAYLOAD);
+    let token = Token::parse(text.as_bytes()).unwrap();
+    assert_eq!(token.claim("/data/x/3").unwrap(), "y");
+    assert_eq!((token.claim("/iss").unwrap(), token.claim("iss").unwrap()), ("i".into(), "i".into()));
+    assert_eq!((token.claim("data/x"), token.claim("/data/z")), (None, None));
+    let mut names = Vec::new();
+    let whole = token.read_claims(|name, scanner| {
+        names.push(name.to_owned());
+        scanner.skip()
+    });
+    assert!(whole.is_some());
+    assert_eq!(names, ["iss", "aud", "exp", "nbf", "iat", "data"]);
+    assert_eq!(token.read_claims(|_, _| None), None);
+}
