@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Changes what decides (core/src/decide), one thing at a time, and expects a test of the core to fail: at least 95 of 100 changes must be seen.
 #
-#   tests/mutants.sh                              all of it (hours: a build or two for each of some 1,300 changes)
+#   tests/mutants.sh                              all of it (an hour and a half on two cores with RINGFENCE_TEST_JOBS=2)
 #   tests/mutants.sh core/src/decide/path.rs      some files
 #
 # What no test sees is listed at the end and in target/mutants.out/missed.txt.

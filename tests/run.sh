@@ -3,8 +3,9 @@
 #
 #   tests/run.sh           formatting, clippy, cargo-deny, every test, those with real proxies and control planes included, and the seeds of
 #                          every fuzz target
-#   tests/run.sh --long    the same, with minutes of traffic instead of seconds wherever a test keeps traffic running, and a minute for each
-#                          fuzz target
+#   tests/run.sh --long    the same, with minutes of traffic instead of seconds wherever a test keeps traffic running, a minute for each fuzz
+#                          target, millions of checks in one go (benches/soak.sh), and every change that tests should see (tests/mutants.sh):
+#                          some hours
 #
 # What the tests need is installed once: Debian packages with apt-get (through sudo when not root), the rest below
 # ${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}, by version. It ends with one line: `N passed, N failed`.
@@ -17,11 +18,12 @@ readonly CACHE=${RINGFENCE_TEST_CACHE:-$HOME/.cache/ringfence-tests}
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 export RINGFENCE_TEST_TRAFFIC_SECONDS=3
 FUZZ_SECONDS=0
+IS_LONG=false
 
 case "${1-}" in
   "") ;;
-  --long) export RINGFENCE_TEST_TRAFFIC_SECONDS=120 FUZZ_SECONDS=60 ;;
-  -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  --long) export RINGFENCE_TEST_TRAFFIC_SECONDS=120 FUZZ_SECONDS=60 IS_LONG=true ;;
+  -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "tests/run.sh: unknown argument \`$1\`: there is --long and nothing else" >&2; exit 2 ;;
 esac
 
@@ -147,6 +149,10 @@ if stage "install what the tests need" install_all; then
   stage "tests" run_tests
   stage "a whole cluster" run_cluster
   stage "fuzz targets" tests/fuzz.sh "$FUZZ_SECONDS"
+  if $IS_LONG; then
+    stage "soak" benches/soak.sh
+    stage "mutants" tests/mutants.sh
+  fi
 fi
 printf '\n'
 [ ${#failed_stages[@]} -eq 0 ] || printf 'failed: %s\n' "$(IFS=,; echo "${failed_stages[*]}")"

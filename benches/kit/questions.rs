@@ -159,15 +159,13 @@ impl Kind {
         Questions { messages: self.ask_with(&tokens, 0..count).collect(), tokens: tokens.into_iter().flatten().collect() }
     }
 
-    /// One such request to each of `hosts`.
-    pub fn ask_each(self, issuer: &Issuer, hosts: impl ExactSizeIterator<Item = String>) -> Questions {
-        let tokens = self.tokens(issuer, hosts.len());
+    /// One such request to each of `hosts`, with these tokens in turn.
+    pub fn ask_each(self, tokens: &[Option<String>], hosts: impl Iterator<Item = String>) -> Vec<Bytes> {
         let ask = |(number, (host, token)): (usize, (String, &Option<String>))| {
             let request = self.request_to(&host);
             framed(&request, &request.header_lines(token.as_deref()), number)
         };
-        let messages = hosts.zip(&tokens).enumerate().map(ask).collect();
-        Questions { messages, tokens: tokens.into_iter().flatten().collect() }
+        hosts.zip(tokens.iter().cycle()).enumerate().map(ask).collect()
     }
 
     /// `count` more such requests with these tokens in turn.

@@ -44,6 +44,9 @@ pub fn run() -> Vec<Figure> {
     let program = Server::program();
     let (small, large) = (Server::start(&program, one.folder()), Server::start(&program, many.folder()));
     let (mut alone, mut among) = (Vec::new(), Vec::new());
+    // What a policy costs at its first allow alone, such as its account of used tokens. One token is good for each of them once.
+    let all = Kind::Good.ask_each(&Kind::Good.tokens(&many.issuer, 1), (0..POLICIES).map(host));
+    Kind::Good.expect(&load::run(large.grpc(), &all, BUSY, || ()).answers);
     for round in 0..ROUNDS {
         let first = round * CHECKS;
         let times = (good(&small, &one.issuer, |_| 0), good(&large, &many.issuer, |number| (first + number) * STRIDE % POLICIES));
@@ -62,10 +65,15 @@ pub fn run() -> Vec<Figure> {
 
 /// CPU of the server for each of so many good checks, the numbers of whose policies are given.
 fn good(server: &Server, issuer: &Issuer, policy: impl Fn(usize) -> usize) -> f64 {
-    let questions = Kind::Good.ask_each(issuer, (0..CHECKS).map(|number| format!("h{}.{HOST}", policy(number))));
-    let outcome = load::run(server.grpc(), &questions.messages, BUSY, || server.cpu());
+    let messages = Kind::Good.ask_each(&Kind::Good.tokens(issuer, CHECKS), (0..CHECKS).map(|number| host(policy(number))));
+    let outcome = load::run(server.grpc(), &messages, BUSY, || server.cpu());
     Kind::Good.expect(&outcome.answers);
     outcome.cpu_per_call()
+}
+
+/// The host of a policy.
+fn host(number: usize) -> String {
+    format!("h{number}.{HOST}")
 }
 
 /// A policy like the demo's callbacks for a host of its own.

@@ -21,7 +21,7 @@ const SHARDS: usize = 64;
 const SPAN_SECONDS: i64 = 16;
 /// Expired entries taken out by each commit: more than the one it may add, so that a shard never lags behind.
 const PURGED_PER_COMMIT: usize = 4;
-/// Quotas of policies that remember nothing any more are dropped beyond this number of them.
+/// Quotas of policies that remember nothing any more are looked for from this number of quotas on.
 const IDLE_QUOTAS: usize = 1_024;
 
 /// How much is remembered.
@@ -60,10 +60,18 @@ impl fmt::Debug for MemoryStore {
 type Key = [u8; 16];
 
 /// What policies have in the store, by their uids, and namespaces by their names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Quotas {
     policies: HashMap<Box<str>, Arc<Quota>, foldhash::fast::RandomState>,
     namespaces: HashMap<Box<str>, Arc<AtomicU32>, foldhash::fast::RandomState>,
+    /// How many quotas there may be before those are looked for that remember nothing: so many that the search costs little for each.
+    swept_at: usize,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { policies: HashMap::default(), namespaces: HashMap::default(), swept_at: IDLE_QUOTAS }
+    }
 }
 
 /// What one policy has in the store.
@@ -216,11 +224,12 @@ impl MemoryStore {
             return Arc::clone(quota);
         }
         let mut quotas = self.quotas.write().unwrap_or_else(PoisonError::into_inner);
-        let Quotas { policies, namespaces } = &mut *quotas;
-        if policies.len() >= IDLE_QUOTAS {
+        let Quotas { policies, namespaces, swept_at } = &mut *quotas;
+        if policies.len() >= *swept_at {
             // A policy that is made anew has a new uid. Nobody else can take hold of a quota while this lock is held.
             policies.retain(|_, quota| Arc::strong_count(quota) > 1);
             namespaces.retain(|_, used| Arc::strong_count(used) > 1);
+            *swept_at = (2 * policies.len()).max(IDLE_QUOTAS);
         }
         let of_namespace = namespaces.entry(namespace.into()).or_default();
         let quota = || Arc::new(Quota { used: AtomicU32::new(0), of_namespace: Arc::clone(of_namespace) });
@@ -374,5 +383,27 @@ mod tests {
         }
         let quotas = store.quotas.read().unwrap();
         assert!(quotas.policies.len() <= IDLE_QUOTAS && quotas.namespaces.len() <= IDLE_QUOTAS + 1);
+    }
+
+    /// Each search looks at all of them: were there one at each new policy, a hundred thousand policies would cost minutes.
+    #[test]
+    fn quotas_in_use_are_searched_seldom() {
+        let store = MemoryStore::default();
+        let number_of = || store.quotas.read().unwrap().policies.len();
+        let mut searches = Vec::new();
+        let held: Vec<_> = (0..20_000)
+            .map(|number| {
+                let before = store.quotas.read().unwrap().swept_at;
+                let quota = store.quota(&format!("uid-{number}"), "n");
+                searches.extend(Some(number).filter(|_| store.quotas.read().unwrap().swept_at != before));
+                quota
+            })
+            .collect();
+        assert_eq!((number_of(), &*searches), (20_000, &[1_024, 2_048, 4_096, 8_192, 16_384][..]));
+        drop(held);
+        for number in 0..20_000 {
+            let _ = store.quota(&format!("later-{number}"), "n");
+        }
+        assert!(number_of() <= 16_384, "{}", number_of());
     }
 }

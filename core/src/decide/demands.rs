@@ -158,7 +158,6 @@ fn read(text: &str) -> Option<ClaimValue> {
         b'"' => serde_json::from_str(text).ok().map(ClaimValue::Text),
         b't' => Some(ClaimValue::Bool(true)),
         b'f' => Some(ClaimValue::Bool(false)),
-        b'n' | b'[' | b'{' => None,
         _ => Decimal::parse(text).map(ClaimValue::Number),
     }
 }

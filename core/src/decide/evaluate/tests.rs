@@ -191,3 +191,88 @@ proptest! {
         prop_assert_eq!(&answer(reversed), &first);
     }
 }
+
+fn one_of(senders: Vec<Sender>) -> PolicySet {
+    PolicySet::new(PolicySetParts { holders: vec![policy("p", Mode::Enforce, senders, Forward::default())], ..PolicySetParts::default() })
+}
+
+fn without_token(sources: Option<SourceRule>, api_key: Option<ApiKeyRule>) -> Result<SenderChecks, Box<str>> {
+    Ok(SenderChecks { sources, api_key, event_grid: None, token: None })
+}
+
+fn with_token(sources: Option<SourceRule>, rule: TokenRule) -> Result<SenderChecks, Box<str>> {
+    Ok(SenderChecks { sources, api_key: None, event_grid: None, token: Some(rule) })
+}
+
+/// One that got further has less to say about it.
+#[test]
+fn the_refusal_of_the_sender_whose_issuer_the_token_names_is_told() {
+    let elsewhere = || Some(sources("192.0.2.0/24", OnMismatch::Deny));
+    let mine = || sender("mine", with_token(elsewhere(), token_rule("mine", "a", false)));
+    let other = || sender("other", with_token(None, token_rule("other", "a", false)));
+    for senders in [vec![mine(), other()], vec![other(), mine()]] {
+        let set = one_of(senders);
+        for (issuer, told) in [("mine", ("source_denied", "mine")), ("other", ("key_unknown", "other"))] {
+            let verdict = ask(&set, "/", Some("198.51.100.1"), Some(&token(issuer, "a", 60)));
+            assert_eq!((verdict.reason_label(), verdict.about.sender.as_deref().unwrap()), told, "{issuer}");
+        }
+    }
+}
+
+#[test]
+fn a_sender_that_does_not_take_the_method_is_told_of_last() {
+    let reads = Sender { methods: MethodRule::OneOf(["GET".into()].into()), ..sender("reads", without_token(None, None)) };
+    let writes = sender("writes", without_token(None, Some(api_key("key"))));
+    let verdict = ask(&one_of(vec![reads, writes]), "/", None, None);
+    assert_eq!((verdict.reason_label(), verdict.about.sender.as_deref()), ("api_key_missing", Some("writes")));
+}
+
+#[test]
+fn of_several_that_allow_the_first_by_name_counts() {
+    let any = |name| sender(name, without_token(None, Some(api_key("key"))));
+    for senders in [vec![any("a"), any("b")], vec![any("b"), any("a")]] {
+        let verdict = ask(&one_of(senders), &format!("/?key={GOOD_KEY}"), None, None);
+        assert_eq!((verdict.reason_label(), verdict.about.sender.as_deref()), ("allowed", Some("a")));
+    }
+}
+
+/// What a limit may be counted under, and what the log says: whose token it was, and whether that is certain.
+#[test]
+fn a_verdict_says_whose_token_it_was_and_whether_it_is_certain() {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let key = VerifyingKey::new(&[Algorithm::EdDSA], pair.public_key().as_ref()).unwrap();
+    let id = Arc::new(KeySetId::Jwks { issuer: "i".into(), url: "https://keys".into() });
+    let rule = TokenRule {
+        keys: KeySource::Given(id, Arc::new(KeySet::new(HashMap::from([("k".into(), key)])))),
+        algorithms: AlgorithmSet::new([Algorithm::EdDSA]),
+        reuse: ReuseMode::Allow,
+        ..token_rule("i", "a", false)
+    };
+    let set = one_of(vec![sender("s", with_token(None, rule))]);
+    let signed = |audience: &str| {
+        let claims = format!(r#"{{"iss":"i","aud":"{audience}","exp":{}}}"#, NOW_MS / 1000 + 60);
+        let signed = [r#"{"alg":"EdDSA","kid":"k"}"#, &claims].map(|json| URL_SAFE_NO_PAD.encode(json)).join(".");
+        format!("Bearer {signed}.{}", URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes())))
+    };
+    let tampered =
+        signed("a").replace(&URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#), &URL_SAFE_NO_PAD.encode(r#"{"kid":"k","alg":"EdDSA"}"#));
+    for (authorization, reason, audience, is_certain) in
+        [(signed("a"), "allowed", "a", true), (signed("b"), "audience_mismatch", "b", false), (tampered, "signature_invalid", "a", false)]
+    {
+        let verdict = ask(&set, "/", None, Some(&authorization));
+        assert_eq!((verdict.reason_label(), verdict.about.verified), (reason, is_certain));
+        assert_eq!(verdict.about.token, Some(TokenFacts::new(Some("i"), Some(audience), Some("k"))), "{reason}");
+    }
+    assert_eq!(ask(&set, "/", None, None).about.token, None);
+}
+
+/// Of another policy or another token it is another one; nothing else counts.
+#[test]
+fn a_reuse_key_is_the_digest_of_scope_and_token() {
+    for length in [32, 48, 64] {
+        let (scope, signed): ([u8; 32], Vec<u8>) = ([7; 32], (0..length).collect());
+        let expected = digest::digest(&digest::SHA256, &[&scope[..], &signed].concat());
+        assert_eq!(reuse_key(&scope, &signed), expected.as_ref(), "{length}");
+    }
+}

@@ -175,3 +175,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_handshake_may_name_no_subscription_and_never_a_wrong_one() {
+    let judge = |name: Option<&str>, is_handshake| {
+        let mut headers = Headers::new(false);
+        name.iter().for_each(|name| headers.push("aeg-subscription-name", name.as_bytes()));
+        let raw = RawRequest {
+            arrived: Instant::now(),
+            wire: Wire::Grpc,
+            method: b"POST",
+            host: Some(b"events.contoso.com"),
+            target: b"/events",
+            headers,
+            source: None,
+            body: Body::Absent,
+            pin: None,
+            http2: false,
+            id: None,
+        };
+        let rule = EventGridRule { subscriptions: ["calls".into()].into(), ..rule(HandshakeMode::Answer) };
+        check_subscription(&Request::new(&raw).unwrap(), &rule, is_handshake)
+    };
+    assert_eq!([judge(None, true), judge(None, false)], [Ok(()), Err(Reason::ClaimMissing)]);
+    for is_handshake in [true, false] {
+        assert_eq!(judge(Some("CALLS"), is_handshake), Ok(()));
+        assert_eq!(judge(Some("other"), is_handshake), Err(Reason::ClaimMismatch));
+    }
+}
+
+/// Envoy writes `!` for what is no UTF-8: what it shows is then not what passes, and an answer of ours does not depend on it.
+#[test]
+fn a_body_with_an_exclamation_mark_is_answered_and_never_passed() {
+    let mut event = validation();
+    event["subject"] = "!".into();
+    let body = json!([event]).to_string();
+    assert!(answered(judge_body(HandshakeMode::Answer, Body::Complete(body.as_bytes()))).contains(CODE));
+    assert_eq!(judge_body(HandshakeMode::PassThrough, Body::Complete(body.as_bytes())), Err(Reason::HandshakeInvalid));
+    let plain = body.replace('!', "");
+    assert_eq!(judge_body(HandshakeMode::PassThrough, Body::Complete(plain.as_bytes())), Ok(Some(Handshake::Pass)));
+}

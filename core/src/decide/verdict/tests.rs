@@ -81,3 +81,14 @@ fn every_forwarded_name_is_set_or_removed() {
     let nothing = Mutations::default();
     assert_eq!((nothing.set_headers().count(), nothing.remove_headers().count(), nothing.strip_query().count()), (0, 0, 0));
 }
+
+#[test]
+fn facts_of_a_token_are_equal_by_what_they_say() {
+    let facts = |issuer, audience, kid| TokenFacts::new(Some(issuer), Some(audience), Some(kid));
+    let one = facts("i", "a", "k");
+    assert_eq!(one, facts("i", "a", "k"));
+    for other in [facts("j", "a", "k"), facts("i", "b", "k"), facts("i", "a", "l"), TokenFacts::new(None, None, None)] {
+        assert_ne!(one, other);
+    }
+    assert_eq!(format!("{one:?}"), r#"TokenFacts { issuer: Some("i"), audience: Some("a"), kid: Some("k") }"#);
+}
