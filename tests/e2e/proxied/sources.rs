@@ -1,5 +1,9 @@
 //! Where the client's address comes from.
 
+use std::net::SocketAddr;
+
+use tokio::net::TcpSocket;
+
 use crate::support::{
     doors::{CADDY, Door, ENVOY_GRPC, ENVOY_HTTP, HAPROXY, NGINX},
     http::Ask,
@@ -18,10 +22,21 @@ async fn without_an_address_a_source_cannot_be_judged() {
     assert!(stand.application.seen().is_empty());
 }
 
+/// Binds an address and does not listen there, so that no server of another test, which might answer 200, takes the place of one that is gone.
+fn keep_free(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Connections of the one that is gone may still be waiting to end.
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket.set_reuseaddr(false).unwrap();
+    socket
+}
+
 /// Stops Ringfence, and sees that nothing passes.
 pub async fn nothing_passes_without_ringfence(door: &Door, stand: Stand) {
-    let seen = stand.application.seen().len();
+    let (seen, replica) = (stand.application.seen().len(), stand.ringfence.replica());
     drop(stand.ringfence);
+    let _places = [replica.grpc, replica.http].map(keep_free);
     let ask = Ask::new("POST", "/watched").header("Host", HOST);
     assert_eq!(ask.send(stand.proxy.address).await.status, door.relays.down);
     assert_eq!(stand.application.seen().len(), seen);
