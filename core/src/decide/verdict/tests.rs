@@ -62,6 +62,7 @@ fn a_verdict_says_what_it_is() {
         (Verdict::deny(Reason::KeyPending), "denied", "key_pending", 503, Some(Reason::KeyPending)),
     ] {
         assert_eq!((verdict.label(), verdict.reason_label(), verdict.status(), verdict.denied()), (label, reason, status, denied));
+        assert_eq!(verdict.is_plain_allow(), label == "allowed");
     }
     let unavailable = Verdict { about: About { answer_unavailable: true, ..About::default() }, ..Verdict::deny(Reason::NoPolicy) };
     assert_eq!(unavailable.status(), 503);
