@@ -195,8 +195,7 @@ impl World {
 
 fn raw<'a>(host: &'a str, token: &'a str) -> RawRequest<'a> {
     let mut headers = Headers::new(false);
-    let authorization = format!("Bearer {token}");
-    headers.push("authorization", authorization.into_bytes());
+    headers.push("authorization", format!("Bearer {token}").leak().as_bytes());
     RawRequest {
         arrived: Instant::now(),
         wire: Wire::Grpc,

@@ -109,8 +109,9 @@ fn verdict_of(issuer: &Issuer, token: &str, issuers: Issuers, (claims, max_lifet
     let arrived = Instant::now();
     let keys = Arc::new(read_key_set(issuer.key_set().to_string().as_bytes()).unwrap().keys);
     let ring = KeyRing::default().with(&id, Some(FetchedKeys { keys, fetch_began: arrived + Duration::from_secs(1) }));
+    let authorization = format!("Bearer {token}");
     let mut headers = Headers::new(false);
-    headers.push("authorization", format!("Bearer {token}").into_bytes());
+    headers.push("authorization", authorization.as_bytes());
     let raw = RawRequest {
         arrived,
         wire: Wire::Grpc,

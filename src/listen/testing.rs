@@ -59,7 +59,7 @@ impl Seen {
             method: text(raw.method),
             host: raw.host.map(text),
             target: text(raw.target),
-            headers: raw.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
+            headers: raw.headers.iter().map(|(name, value)| (text(name), value.to_vec())).collect(),
             source: raw.source,
             body: match raw.body {
                 Body::Absent => None,

@@ -82,7 +82,9 @@ pub(super) fn is_duplicated(request: &Request<'_>, carrier: &ApiKeyCarrier) -> b
 
 /// Whether the header also comes with underscores, which some servers read as the same name (CVE-2025-64484 and its kin).
 fn has_underscore_alias(request: &Request<'_>, name: &str) -> bool {
-    name.contains('-') && request.headers.iter().any(|(given, _)| given != name && given.contains('_') && given.replace('_', "-") == name)
+    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    let is_alias = |given: &[u8]| given.contains(&b'_') && given.len() == name.len() && given.iter().map(folded).eq(name.bytes());
+    name.contains('-') && request.headers.iter().any(|(given, _)| is_alias(given))
 }
 
 /// Whether the request carries one of the active keys, or a signature of one over its own URL.

@@ -157,7 +157,8 @@ fn reads_alike(request: &Request<'_>) -> bool {
     let mut parts = content_type.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let is_json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(b"application/json"));
     let is_utf8 = parts.all(|parameter| [&b"charset=utf-8"[..], b"charset=\"utf-8\""].iter().any(|utf8| parameter.eq_ignore_ascii_case(utf8)));
-    let has_event = request.headers.iter().any(|(name, _)| name.starts_with("ce-") || name.starts_with("ce_"));
+    let begins = |name: &[u8], prefix: &[u8]| name.get(..prefix.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix));
+    let has_event = request.headers.iter().any(|(name, _)| begins(name, b"ce-") || begins(name, b"ce_"));
     is_json && is_utf8 && !has_event
 }
 

@@ -113,10 +113,11 @@ impl fmt::Debug for Header<'_> {
     }
 }
 
-/// The request's headers: names in lower case, pseudo-headers left out, in wire order.
+/// The request's headers in wire order, under their names as they came: names are compared without regard to case (RFC 9110 section 5.1).
+/// Pseudo-headers may be among them, under names with a colon, which no policy can ask for.
 #[derive(Clone, Default)]
 pub struct Headers<'a> {
-    entries: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
+    entries: Vec<(&'a [u8], &'a [u8])>,
     joined: bool,
     /// One bit per name that is there, by its length and ends: a name whose bit is not set is absent, which spares the search.
     marks: u64,
@@ -125,7 +126,7 @@ pub struct Headers<'a> {
 /// Shows the names: the values may be credentials.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.entries.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.entries.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
     }
 }
 
@@ -133,23 +134,27 @@ impl<'a> Headers<'a> {
     /// No headers yet. `joined`: the wire may join repeated headers with a comma (Envoy).
     #[must_use]
     pub fn new(joined: bool) -> Self {
-        Self { entries: Vec::with_capacity(24), joined, marks: 0 }
+        Self::of(Vec::new(), joined)
     }
 
-    /// Adds one header; the name is lower-cased if it is not yet.
-    pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
-        let mut name = name.into();
-        if has_upper_case(name.as_bytes()) {
-            name = Cow::Owned(name.to_ascii_lowercase());
-        }
-        self.marks |= mark(&name);
-        self.entries.push((name, value.into()));
-    }
-
-    /// The header of this lower-case name, for a credential or anything else of which there may be only one.
+    /// These names and values.
     #[must_use]
-    pub fn one(&self, name: &str) -> Header<'_> {
-        let mut values = self.maybe_named(name).iter().filter(|(entry, _)| entry == name).map(|(_, value)| value.as_ref());
+    pub fn of(entries: Vec<(&'a [u8], &'a [u8])>, joined: bool) -> Self {
+        let marks = entries.iter().fold(0, |marks, (name, _)| marks | mark(name));
+        Self { entries, joined, marks }
+    }
+
+    /// Adds one header.
+    pub fn push(&mut self, name: &'a (impl AsRef<[u8]> + ?Sized), value: &'a [u8]) {
+        let name = name.as_ref();
+        self.marks |= mark(name);
+        self.entries.push((name, value));
+    }
+
+    /// The header of this name, for a credential or anything else of which there may be only one.
+    #[must_use]
+    pub fn one(&self, name: &str) -> Header<'a> {
+        let mut values = self.all(name);
         match (values.next(), values.next()) {
             (None, _) => Header::Absent,
             (Some(value), None) if !(self.joined && memchr::memchr(b',', value).is_some()) => Header::One(value),
@@ -157,40 +162,27 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// Every value of this lower-case name, in wire order; joined ones as they came.
-    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s [u8]> {
-        self.maybe_named(name).iter().filter(move |(entry, _)| entry == name).map(|(_, value)| value.as_ref())
+    /// Every value of this name, in wire order; joined ones as they came.
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + use<'a, 's> {
+        let name = name.as_bytes();
+        self.maybe_named(name).iter().filter(move |(entry, _)| entry.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
     /// Where a header of this name must be sought: nowhere, if its mark was never set.
-    fn maybe_named(&self, name: &str) -> &[(Cow<'a, str>, Cow<'a, [u8]>)] {
+    fn maybe_named(&self, name: &[u8]) -> &[(&'a [u8], &'a [u8])] {
         if self.marks & mark(name) == 0 { &[] } else { &self.entries }
     }
 
-    /// Every name and value, in wire order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.entries.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    /// Every name, as it came, and value, in wire order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.entries.iter().copied()
     }
 }
 
-/// One of 64 bits for a name.
-fn mark(name: &str) -> u64 {
-    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
-    let bytes = name.as_bytes();
-    1 << ((bytes.len() + end(bytes.first()) * 7 + end(bytes.last()) * 31) % 64)
-}
-
-/// Whether there is an upper-case ASCII letter, eight bytes at a time.
-fn has_upper_case(bytes: &[u8]) -> bool {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let among = |word: u64| {
-        // A high bit that the other bits of its byte carry into says "at least", one that they do not says "less"; bytes beyond ASCII have it set.
-        let low = word & (0x7f * EACH);
-        let (from_a, beyond_z) = (low + (0x80 - u64::from(b'A')) * EACH, low + (0x7f - u64::from(b'Z')) * EACH);
-        !word & (from_a ^ beyond_z) & (0x80 * EACH) != 0
-    };
-    let (words, rest) = bytes.as_chunks::<8>();
-    words.iter().any(|word| among(u64::from_le_bytes(*word))) || rest.iter().any(u8::is_ascii_uppercase)
+/// One of 64 bits for a name, the same in either case.
+fn mark(name: &[u8]) -> u64 {
+    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(byte.to_ascii_lowercase()));
+    1 << ((name.len() + end(name.first()) * 7 + end(name.last()) * 31) % 64)
 }
 
 /// The parts of a request as a listener took them from its wire, before anything is believed.

@@ -149,8 +149,9 @@ const HOST: &str = "callbacks.contoso.com";
 const AUDIENCE: &str = "7f0c2c2e-6d1f-4f0a-9b7e-2f6b8f0d5a11";
 
 async fn check(server: &RunningServer, issuer: &Issuer) -> &'static str {
+    let authorization = format!("Bearer {}", issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap());
     let mut headers = Headers::new(false);
-    headers.push("authorization", format!("Bearer {}", issuer.mint(&TokenSpec::callback(AUDIENCE)).unwrap()).into_bytes());
+    headers.push("authorization", authorization.as_bytes());
     let raw = RawRequest {
         arrived: Instant::now(),
         wire: Wire::Grpc,

@@ -17,5 +17,5 @@ pub(in crate::listen) fn read<R>(
     take: impl FnOnce(&RawRequest<'_>) -> R,
 ) -> Option<R> {
     let view = CheckView::decode(message).ok()?;
-    from_check(&view, arrived, client_address).map(|raw| take(&raw))
+    from_check(view, arrived, client_address).map(|raw| take(&raw))
 }

@@ -232,7 +232,7 @@ impl<D: Decide> GrpcProtocol<D> {
     /// What `message` asks, and until when; `None` if it cannot be read.
     fn request<'m>(&self, asked: Asked, message: &'m [u8]) -> Option<(RawRequest<'m>, Option<Instant>)> {
         let view = CheckView::decode(message).ok()?;
-        let raw = request::from_check(&view, asked.arrived, &self.client_address)?;
+        let raw = request::from_check(view, asked.arrived, &self.client_address)?;
         Some((raw, asked.timeout.and_then(|timeout| asked.arrived.checked_add(timeout))))
     }
 

@@ -1,7 +1,8 @@
 //! A borrowed view of `envoy.service.auth.v3.CheckRequest`: only what a decision needs, without a copy.
 //!
-//! Reads protobuf as prost does: the last value of a field wins, messages merge, unknown fields are skipped, the last entry of a map's key wins.
-//! Fields that are not needed are skipped like unknown ones, so their content is not looked at.
+//! Reads protobuf as prost does: the last value of a field wins, messages merge, unknown fields are skipped. Of entries of a map with one key,
+//! which no encoder writes, the last does not win: they are several headers, as a credential may not be. Fields that are not needed are skipped
+//! like unknown ones, so their content is not looked at.
 //!
 //! Must not know: what any of it means.
 
@@ -9,6 +10,8 @@ use std::fmt;
 
 /// Headers and map entries that are read at most; Envoy itself stops at 100 unless told otherwise.
 const MAX_HEADERS: usize = 1000;
+/// Headers that there is room for at first.
+const USUAL_HEADERS: usize = 24;
 /// How deep messages and groups may nest, as in prost.
 const MAX_DEPTH: u8 = 100;
 /// How the key and the value of a map's entry begin: their field number and that a length follows.
@@ -46,95 +49,53 @@ pub(super) enum AddressView<'a> {
     Internal,
 }
 
-/// `AttributeContext.HttpRequest`.
+/// `AttributeContext.HttpRequest`. Every text is UTF-8, as prost demands.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct HttpView<'a> {
     pub(super) id: &'a str,
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) host: &'a str,
+    pub(super) method: &'a [u8],
+    pub(super) path: &'a [u8],
+    pub(super) host: &'a [u8],
     pub(super) size: i64,
-    pub(super) protocol: &'a str,
-    pub(super) body: &'a str,
+    pub(super) protocol: &'a [u8],
+    pub(super) body: &'a [u8],
     pub(super) raw_body: &'a [u8],
     /// Names and values, repeated headers joined by a comma.
-    pub(super) headers: Map<'a>,
-    /// With `encode_raw_headers`: one entry per header line.
-    pub(super) header_map: Vec<HeaderView<'a>>,
+    pub(super) headers: Vec<(&'a [u8], &'a [u8])>,
+    /// With `encode_raw_headers`: one entry per header line, its value the one that is there.
+    pub(super) header_map: Vec<(&'a [u8], &'a [u8])>,
+    /// An entry of `header_map` has two values, and not the same twice.
+    pub(super) is_contradictory: bool,
 }
 
 /// Without the target, the body and the headers' values, which may hold tokens and keys.
 impl fmt::Debug for HttpView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, method, host, size, protocol, headers, header_map, .. } = self;
+        let Self { id, method, host, size, protocol, headers, header_map, is_contradictory, .. } = self;
+        let names = |entries: &[(&[u8], &[u8])]| entries.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>();
         f.debug_struct("HttpView")
             .field("id", id)
-            .field("method", method)
-            .field("host", host)
+            .field("method", &String::from_utf8_lossy(method))
+            .field("host", &String::from_utf8_lossy(host))
             .field("size", size)
-            .field("protocol", protocol)
-            .field("headers", headers)
-            .field("header_map", header_map)
+            .field("protocol", &String::from_utf8_lossy(protocol))
+            .field("headers", &names(headers))
+            .field("header_map", &names(header_map))
+            .field("is_contradictory", is_contradictory)
             .finish_non_exhaustive()
     }
 }
 
-/// `envoy.config.core.v3.HeaderValue`.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct HeaderView<'a> {
-    pub(super) key: &'a str,
-    pub(super) value: &'a str,
-    pub(super) raw_value: &'a [u8],
-}
-
-/// Shows the name.
-impl fmt::Debug for HeaderView<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.key.fmt(f)
+/// Adds a header, unless there are too many.
+fn add<'a>(entries: &mut Vec<(&'a [u8], &'a [u8])>, name: &'a [u8], value: &'a [u8]) -> Result<(), Undecodable> {
+    if entries.len() >= MAX_HEADERS {
+        return Err(Undecodable);
     }
-}
-
-/// A `map<string, string>`, in the order in which its keys first came.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Map<'a> {
-    entries: Vec<(&'a str, &'a [u8])>,
-    /// One bit per key seen, by length and ends: a key whose bit is not set is new, which spares the search.
-    seen: u64,
-}
-
-/// Shows the keys.
-impl fmt::Debug for Map<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.entries.iter().map(|(key, _)| key)).finish()
+    if entries.is_empty() {
+        entries.reserve(USUAL_HEADERS);
     }
-}
-
-impl<'a> Map<'a> {
-    /// Every key and its value.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        self.entries.iter().copied()
-    }
-
-    fn insert(&mut self, key: &'a str, value: &'a [u8]) -> Result<(), Undecodable> {
-        let bytes = key.as_bytes();
-        let end = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
-        let mark = 1_u64 << ((bytes.len() + end(bytes.first()) * 7 + end(bytes.last()) * 31) % 64);
-        if self.seen & mark != 0
-            && let Some((_, old)) = self.entries.iter_mut().find(|(seen, _)| *seen == key)
-        {
-            *old = value;
-            return Ok(());
-        }
-        if self.entries.len() >= MAX_HEADERS {
-            return Err(Undecodable);
-        }
-        self.seen |= mark;
-        if self.entries.is_empty() {
-            self.entries.reserve(24);
-        }
-        self.entries.push((key, value));
-        Ok(())
-    }
+    entries.push((name, value));
+    Ok(())
 }
 
 impl<'a> CheckView<'a> {
@@ -160,7 +121,7 @@ impl<'a> CheckView<'a> {
                 4 => self.merge_request(fields.nested(value)?)?,
                 10 => {
                     let (key, value) = map_entry(fields.nested(value)?)?;
-                    if key == PIN {
+                    if key == PIN.as_bytes() {
                         self.pin = Some(std::str::from_utf8(value).map_err(|_| Undecodable)?);
                     }
                 }
@@ -224,16 +185,16 @@ impl<'a> HttpView<'a> {
         while let Some((tag, value)) = fields.next()? {
             match tag {
                 1 => self.id = value.text()?,
-                2 => self.method = value.text()?,
+                2 => self.method = value.text_bytes()?,
                 3 => {
                     let (key, value) = map_entry(fields.nested(value)?)?;
-                    self.headers.insert(key, value)?;
+                    add(&mut self.headers, key, value)?;
                 }
-                4 => self.path = value.text()?,
-                5 => self.host = value.text()?,
+                4 => self.path = value.text_bytes()?,
+                5 => self.host = value.text_bytes()?,
                 9 => self.size = value.varint()?.cast_signed(),
-                10 => self.protocol = value.text()?,
-                11 => self.body = value.text()?,
+                10 => self.protocol = value.text_bytes()?,
+                11 => self.body = value.text_bytes()?,
                 12 => self.raw_body = value.bytes()?,
                 13 => self.merge_header_map(fields.nested(value)?)?,
                 _ => {}
@@ -245,39 +206,36 @@ impl<'a> HttpView<'a> {
     fn merge_header_map(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
         while let Some((tag, value)) = fields.next()? {
             if tag == 1 {
-                if self.header_map.len() >= MAX_HEADERS {
-                    return Err(Undecodable);
-                }
-                self.header_map.push(HeaderView::decode(fields.nested(value)?)?);
+                self.add_line(fields.nested(value)?)?;
             }
         }
         Ok(())
     }
-}
 
-impl<'a> HeaderView<'a> {
-    fn decode(mut fields: Fields<'a>) -> Result<Self, Undecodable> {
-        let mut header = Self::default();
-        while let Some((tag, value)) = fields.next()? {
+    /// Adds a `config.core.v3.HeaderValue`, in which `value` or `raw_value` is set.
+    fn add_line(&mut self, mut fields: Fields<'a>) -> Result<(), Undecodable> {
+        let (mut key, mut value, mut raw) = (&b""[..], &b""[..], &b""[..]);
+        while let Some((tag, field)) = fields.next()? {
             match tag {
-                1 => header.key = value.text()?,
-                2 => header.value = value.text()?,
-                3 => header.raw_value = value.bytes()?,
+                1 => key = field.text_bytes()?,
+                2 => value = field.text_bytes()?,
+                3 => raw = field.bytes()?,
                 _ => {}
             }
         }
-        Ok(header)
+        self.is_contradictory |= !value.is_empty() && !raw.is_empty() && value != raw;
+        add(&mut self.header_map, key, if value.is_empty() { raw } else { value })
     }
 }
 
-fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a [u8]), Undecodable> {
+fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a [u8], &'a [u8]), Undecodable> {
     if let Some(entry) = plain_map_entry(fields.rest) {
         return Ok(entry);
     }
-    let mut entry = ("", &b""[..]);
+    let mut entry = (&b""[..], &b""[..]);
     while let Some((tag, value)) = fields.next()? {
         match tag {
-            1 => entry.0 = value.text()?,
+            1 => entry.0 = value.text_bytes()?,
             2 => entry.1 = value.text_bytes()?,
             _ => {}
         }
@@ -287,7 +245,7 @@ fn map_entry<'a>(mut fields: Fields<'a>) -> Result<(&'a str, &'a [u8]), Undecoda
 
 /// An entry as every encoder writes it: a short key, a value, and nothing else. `None` if it is anything else.
 #[inline]
-fn plain_map_entry(entry: &[u8]) -> Option<(&str, &[u8])> {
+fn plain_map_entry(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&[KEY, key_length @ 0..0x80], rest) = entry.split_first_chunk()? else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(key_length))?;
     let (&[VALUE, low], rest) = rest.split_first_chunk()? else { return None };
@@ -297,7 +255,17 @@ fn plain_map_entry(entry: &[u8]) -> Option<(&str, &[u8])> {
         let (&high @ 0..0x80, rest) = rest.split_first()? else { return None };
         (usize::from(low & 0x7f) | usize::from(high) << 7, rest)
     };
-    (value.len() == announced && value.is_ascii()).then_some((std::str::from_utf8(key).ok()?, value))
+    (value.len() == announced && is_ascii(key) && is_ascii(value)).then_some((key, value))
+}
+
+/// Whether all of it is ASCII: the library's answer to the same takes a call, which for a name is longer than looking.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk::<8>() else { return text.iter().fold(0, |all, byte| all | byte) < 0x80 };
+    // The last eight bytes, some of which the loop has seen.
+    let (words, _) = text.as_chunks::<8>();
+    let all = words.iter().fold(u64::from_ne_bytes(*last), |all, word| all | u64::from_ne_bytes(*word));
+    all & 0x8080_8080_8080_8080 == 0
 }
 
 /// The value of one field.
@@ -322,10 +290,11 @@ impl<'a> Value<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Undecodable)
     }
 
-    /// A text that is needed as bytes only: whether it is one shows faster, since nearly all are ASCII.
+    /// A text that is needed as bytes only.
+    #[inline]
     fn text_bytes(self) -> Result<&'a [u8], Undecodable> {
         let bytes = self.bytes()?;
-        if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(bytes) } else { Err(Undecodable) }
+        if is_ascii(bytes) || std::str::from_utf8(bytes).is_ok() { Ok(bytes) } else { Err(Undecodable) }
     }
 }
 

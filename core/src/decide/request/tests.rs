@@ -190,17 +190,17 @@ fn decode_naively(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_byte_at_every_place_of_a_name_is_lower_cased_as_ascii_is() {
+fn names_are_compared_as_ascii_is_folded_and_shown_as_they_came() {
     for byte in 0..=255_u8 {
-        for at in 0..20 {
-            let mut name = [b'a'; 20];
+        for at in [0, 3, 7] {
+            let mut name = *b"abcdefgh";
             name[at] = byte;
-            assert_eq!(has_upper_case(&name), byte.is_ascii_uppercase(), "{byte} at {at}");
+            let headers = Headers::of(vec![(&name, b"1")], false);
+            let expected = if byte.eq_ignore_ascii_case(&b"abcdefgh"[at]) { Header::One(&b"1"[..]) } else { Header::Absent };
+            assert_eq!(headers.one("abcdefgh"), expected, "{byte} at {at}");
+            assert_eq!(headers.iter().collect::<Vec<_>>(), [(&name[..], &b"1"[..])]);
         }
     }
-    let mut headers = Headers::new(false);
-    headers.push("X-Correlation-Id", &b"1"[..]);
-    assert_eq!(headers.one("x-correlation-id"), Header::One(b"1"));
 }
 
 proptest! {

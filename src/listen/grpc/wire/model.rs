@@ -118,18 +118,29 @@ pub(super) struct SaidHttp {
     texts: [String; 6],
     size: i64,
     raw_body: Vec<u8>,
+    /// The last value of each name.
     headers: HashMap<String, String>,
-    header_map: Vec<(String, String, Vec<u8>)>,
+    header_map: Vec<(String, Vec<u8>)>,
+    is_contradictory: bool,
+}
+
+/// The values of lines of a name, a value and a raw value, and whether one of them has two.
+fn values(lines: impl Iterator<Item = (String, String, Vec<u8>)> + Clone) -> (Vec<(String, Vec<u8>)>, bool) {
+    let is_contradictory = lines.clone().any(|(_, value, raw)| !value.is_empty() && !raw.is_empty() && value.as_bytes() != raw);
+    (lines.map(|(name, value, raw)| (name, if value.is_empty() { raw } else { value.into_bytes() })).collect(), is_contradictory)
 }
 
 pub(super) fn said_by_view(view: &CheckView<'_>) -> Said {
+    // What is not UTF-8, as prost demands, shows as what prost cannot say.
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said {
         http: view.http.as_ref().map(|http| SaidHttp {
-            texts: [http.id, http.method, http.path, http.host, http.protocol, http.body].map(str::to_owned),
+            texts: [http.id.as_bytes(), http.method, http.path, http.host, http.protocol, http.body].map(text),
             size: http.size,
             raw_body: http.raw_body.to_vec(),
-            headers: http.headers.iter().map(|(key, value)| (key.to_owned(), String::from_utf8_lossy(value).into_owned())).collect(),
-            header_map: http.header_map.iter().map(|header| (header.key.to_owned(), header.value.to_owned(), header.raw_value.to_vec())).collect(),
+            headers: http.headers.iter().map(|(key, value)| (text(key), text(value))).collect(),
+            header_map: http.header_map.iter().map(|(key, value)| (text(key), value.to_vec())).collect(),
+            is_contradictory: http.is_contradictory,
         }),
         source: match view.source {
             AddressView::Absent => None,
@@ -144,12 +155,17 @@ pub(super) fn said_by_view(view: &CheckView<'_>) -> Said {
 fn said_by_reduced(request: reduced::CheckRequest) -> Said {
     let attributes = request.attributes.unwrap_or_default();
     Said {
-        http: attributes.request.and_then(|request| request.http).map(|http| SaidHttp {
-            texts: [http.id, http.method, http.path, http.host, http.protocol, http.body],
-            size: http.size,
-            raw_body: http.raw_body,
-            headers: http.headers,
-            header_map: http.header_map.unwrap_or_default().headers.into_iter().map(|header| (header.key, header.value, header.raw_value)).collect(),
+        http: attributes.request.and_then(|request| request.http).map(|http| {
+            let lines = http.header_map.unwrap_or_default().headers.into_iter().map(|header| (header.key, header.value, header.raw_value));
+            let (header_map, is_contradictory) = values(lines);
+            SaidHttp {
+                texts: [http.id, http.method, http.path, http.host, http.protocol, http.body],
+                size: http.size,
+                raw_body: http.raw_body,
+                headers: http.headers,
+                header_map,
+                is_contradictory,
+            }
         }),
         source: attributes.source.and_then(|peer| peer.address).and_then(|address| address.address).map(|address| match address {
             reduced::OneAddress::Socket(socket) => socket.address,
@@ -163,12 +179,17 @@ fn said_by_reduced(request: reduced::CheckRequest) -> Said {
 pub(super) fn said_by_envoy(request: CheckRequest) -> Said {
     let attributes = request.attributes.unwrap_or_default();
     Said {
-        http: attributes.request.and_then(|request| request.http).map(|http| SaidHttp {
-            texts: [http.id, http.method, http.path, http.host, http.protocol, http.body],
-            size: http.size,
-            raw_body: http.raw_body,
-            headers: http.headers,
-            header_map: http.header_map.unwrap_or_default().headers.into_iter().map(|header| (header.key, header.value, header.raw_value)).collect(),
+        http: attributes.request.and_then(|request| request.http).map(|http| {
+            let lines = http.header_map.unwrap_or_default().headers.into_iter().map(|header| (header.key, header.value, header.raw_value));
+            let (header_map, is_contradictory) = values(lines);
+            SaidHttp {
+                texts: [http.id, http.method, http.path, http.host, http.protocol, http.body],
+                size: http.size,
+                raw_body: http.raw_body,
+                headers: http.headers,
+                header_map,
+                is_contradictory,
+            }
         }),
         source: attributes.source.and_then(|peer| peer.address).and_then(|address| address.address).map(|address| match address {
             address::Address::SocketAddress(socket) => socket.address,

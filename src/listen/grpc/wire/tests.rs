@@ -188,14 +188,14 @@ fn what_prost_finds_hard_is_read_alike() {
 }
 
 #[test]
-fn the_last_entry_of_a_key_wins_and_another_address_replaces() {
+fn entries_of_one_key_are_several_headers_and_another_address_replaces() {
     let http = |key: &str, value: &str| HttpRequest { headers: [(key.to_owned(), value.to_owned())].into(), ..HttpRequest::default() };
     let wrap = |http| CheckRequest {
         attributes: Some(AttributeContext { request: Some(Request { time: None, http: Some(http) }), ..AttributeContext::default() }),
     };
     let bytes = [wrap(http("a", "1")), wrap(http("b", "2")), wrap(http("a", "3"))].iter().flat_map(Message::encode_to_vec).collect::<Vec<_>>();
     let view = CheckView::decode(&bytes).unwrap();
-    assert_eq!(view.http.unwrap().headers.iter().collect::<Vec<_>>(), [("a", &b"3"[..]), ("b", &b"2"[..])]);
+    assert_eq!(view.http.unwrap().headers.iter().collect::<Vec<_>>(), [&(&b"a"[..], &b"1"[..]), &(b"b", b"2"), &(b"a", b"3")]);
 
     let from = |address| CheckRequest {
         attributes: Some(AttributeContext {
@@ -217,7 +217,35 @@ fn text_that_is_not_utf8_is_undecodable_and_raw_bytes_are_not() {
     assert_eq!(CheckView::decode(&with_path(b"/\xff")), Err(Undecodable));
     let raw = HeaderValue { key: "x-name".to_owned(), value: String::new(), raw_value: b"\xff\xfe".to_vec() };
     let bytes = within(&[1, 13, 2, 4, 1], raw.encode_to_vec());
-    assert_eq!(CheckView::decode(&bytes).unwrap().http.unwrap().header_map[0].raw_value, b"\xff\xfe");
+    assert_eq!(CheckView::decode(&bytes).unwrap().http.unwrap().header_map[0].1, b"\xff\xfe");
+}
+
+#[test]
+fn every_byte_beyond_ascii_is_seen_wherever_it_is() {
+    for length in 0..40 {
+        let text = vec![b'a'; length];
+        assert!(is_ascii(&text), "{length}");
+        for at in 0..length {
+            for (byte, expected) in [(0, true), (0x7f, true), (0x80, false), (0xff, false)] {
+                let mut text = text.clone();
+                text[at] = byte;
+                assert_eq!(is_ascii(&text), expected, "{byte} at {at} of {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_of_a_request_holds_no_value_of_its_headers() {
+    let http = HttpView {
+        path: b"/x?key=hush",
+        body: b"hush",
+        headers: vec![(b"authorization", b"Bearer hush")],
+        header_map: vec![(b"cookie", b"hush")],
+        ..HttpView::default()
+    };
+    let shown = format!("{http:?}");
+    assert!(shown.contains("authorization") && shown.contains("cookie") && !shown.contains("hush"), "{shown}");
 }
 
 /// `content` as the field `tags[0]` of the field `tags[1]` of ...
@@ -235,7 +263,7 @@ fn too_many_headers_are_refused_without_being_kept() {
         let request = Some(Request { time: None, http: Some(HttpRequest { headers, ..HttpRequest::default() }) });
         CheckRequest { attributes: Some(AttributeContext { request, ..AttributeContext::default() }) }.encode_to_vec()
     };
-    assert_eq!(CheckView::decode(&headers(MAX_HEADERS)).unwrap().http.unwrap().headers.iter().count(), MAX_HEADERS);
+    assert_eq!(CheckView::decode(&headers(MAX_HEADERS)).unwrap().http.unwrap().headers.len(), MAX_HEADERS);
     assert_eq!(CheckView::decode(&headers(MAX_HEADERS + 1)), Err(Undecodable));
     let lines = |count: usize| {
         let header_map = Some(HeaderMap { headers: vec![HeaderValue::default(); count] });
