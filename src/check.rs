@@ -164,7 +164,8 @@ impl Checker {
     /// The same as far as it goes without waiting, which is nearly always to the end; else [`Self::finish`] goes on.
     #[must_use]
     pub fn begin(&self, raw: &RawRequest<'_>, deadline: Option<Instant>) -> Begun<Awaited> {
-        let (began, snapshot) = (Instant::now(), self.snapshot());
+        let began = Instant::now();
+        let snapshot = self.snapshot(began);
         let (verdict, finished) = match self.begin_at(raw, deadline, &snapshot, began) {
             Ok(verdict) => {
                 let finished = self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &snapshot);
@@ -204,7 +205,7 @@ impl Checker {
         let deciding = AssertUnwindSafe(self.answer_with(raw, wanted, deadline)).catch_unwind();
         let verdict = deciding.await.unwrap_or_else(|_| Verdict::deny(Reason::Internal));
         drop(place);
-        self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &self.snapshot());
+        self.record(&verdict, &Subject { wire: raw.wire, arrived: raw.arrived, raw: Some(raw) }, &self.snapshot(Instant::now()));
         verdict
     }
 
@@ -212,12 +213,12 @@ impl Checker {
     #[must_use]
     pub fn refuse(&self, wire: Wire, arrived: Instant, reason: Reason) -> Verdict {
         let verdict = Verdict::deny(reason);
-        self.record(&verdict, &Subject { wire, arrived, raw: None }, &self.snapshot());
+        self.record(&verdict, &Subject { wire, arrived, raw: None }, &self.snapshot(Instant::now()));
         verdict
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot { policies: self.policies.load(), now: self.clock.now() }
+    fn snapshot(&self, monotonic: Instant) -> Snapshot {
+        Snapshot { policies: self.policies.load(), now: self.clock.now_by(monotonic) }
     }
 
     /// When that was done.
@@ -236,7 +237,7 @@ impl Checker {
         if lacks_keys(&decided) {
             // Keys that came while this was decided may be the wanted ones, and cost no fetch. Policies that came since may want others: keys
             // are there before the policies that want them, and until after those that did, so that both are read in this order.
-            let newer = self.snapshot();
+            let newer = self.snapshot(Instant::now());
             let newer_ring = self.keys.ring();
             if !Arc::ptr_eq(&ring, &newer_ring) || !Arc::ptr_eq(&snapshot.policies, &newer.policies) {
                 decided = decide(&request, &newer, &newer_ring);
@@ -278,7 +279,7 @@ impl Checker {
             Ok(request) => request,
             Err(reason) => return Verdict::deny(reason),
         };
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot(Instant::now());
         match decide(&request, &snapshot, &self.keys.ring()) {
             Decided::Final(verdict) => verdict,
             Decided::NeedsReuse(pending) => self.commit(pending, snapshot.now.effective_ms, deadline).await,

@@ -71,10 +71,10 @@ impl Source {
         }
     }
 
-    /// The time that has passed, by the monotonic clock.
-    fn passed_ms(&self) -> i64 {
+    /// The time that has passed at `now`, by the monotonic clock.
+    fn passed_ms(&self, now: Instant) -> i64 {
         match self {
-            Self::System(since) => i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX),
+            Self::System(since) => i64::try_from(now.saturating_duration_since(*since).as_millis()).unwrap_or(i64::MAX),
             Self::Manual(hand) => hand.0.passed_ms.load(Ordering::Relaxed),
         }
     }
@@ -124,15 +124,21 @@ impl Clock {
 
     /// What the wall clock says now is believed.
     fn of(source: Source) -> Self {
-        let lead_ms = AtomicI64::new(source.wall_ms().saturating_sub(source.passed_ms()));
+        let lead_ms = AtomicI64::new(source.wall_ms().saturating_sub(source.passed_ms(Instant::now())));
         Self(Arc::new(Inner { source, highest_ms: AtomicI64::new(i64::MIN), lead_ms, told: AtomicBool::new(false) }))
     }
 
     /// The time to judge by, and the readings that it comes from.
     #[must_use]
     pub fn now(&self) -> Now {
+        self.now_by(Instant::now())
+    }
+
+    /// The same where the monotonic clock was read just now.
+    #[must_use]
+    pub fn now_by(&self, monotonic: Instant) -> Now {
         let Inner { source, lead_ms, .. } = &*self.0;
-        let (wall_ms, passed_ms) = (source.wall_ms(), source.passed_ms());
+        let (wall_ms, passed_ms) = (source.wall_ms(), source.passed_ms(monotonic));
         let mut steady_ms = passed_ms.saturating_add(lead_ms.load(Ordering::Relaxed));
         let step_ms = wall_ms.saturating_sub(steady_ms);
         if step_ms.abs() <= TOLERATED_STEP_MS {

@@ -186,17 +186,13 @@ impl Load {
 
     /// Begins a new window when the current one is over.
     fn turn(&mut self, now: Instant) {
-        let windows = now.saturating_duration_since(self.began).as_micros() / WINDOW.as_micros();
-        match windows {
-            0 => {}
-            1 => {
-                self.last = std::mem::replace(&mut self.current, Window::new());
-                self.began += WINDOW;
-            }
-            _ => {
-                (self.last, self.current) = (Window::new(), Window::new());
-                self.began = now;
-            }
+        let gone = now.saturating_duration_since(self.began);
+        if gone >= 2 * WINDOW {
+            (self.last, self.current) = (Window::new(), Window::new());
+            self.began = now;
+        } else if gone >= WINDOW {
+            self.last = std::mem::replace(&mut self.current, Window::new());
+            self.began += WINDOW;
         }
     }
 }

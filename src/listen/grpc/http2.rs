@@ -54,8 +54,15 @@ const UNIMPLEMENTED: HeaderValue = HeaderValue::from_static("12");
 
 /// What answers calls.
 pub(super) trait Answers: Unpin + 'static {
-    /// Answers a call that came at `arrived`, or starts to. Nothing of it is polled yet.
-    fn answer(&self, call: Request<Received>, arrived: Instant) -> Begun;
+    /// What has to be known of a call to answer it.
+    type Call: Unpin;
+
+    /// Takes that from a call that has come, and drops the rest: a call may wait for others, and is moved several times. Nothing of its body
+    /// is polled.
+    fn take(&self, call: Request<Received>) -> Self::Call;
+
+    /// Answers a call that came at `arrived`, or starts to.
+    fn answer(&self, call: Self::Call, arrived: Instant) -> Begun;
 }
 
 /// How far an answer has come.
@@ -83,11 +90,11 @@ pub(super) enum Answer {
 }
 
 /// One connection, served until it ends.
-pub(super) struct Connection<IO, S> {
+pub(super) struct Connection<IO, S: Answers> {
     state: State<IO>,
     service: S,
     /// Calls that were taken and not decided yet, and when each came: whoever waits in here is seen to wait.
-    taken: VecDeque<(SendResponse<Bytes>, Request<RecvStream>, Instant)>,
+    taken: VecDeque<(SendResponse<Bytes>, S::Call, Instant)>,
     /// Calls that were decided, or have to wait, and not answered yet.
     decided: Vec<(SendResponse<Bytes>, Begun)>,
     probe: Probe,
@@ -136,7 +143,9 @@ where
         // Those that were given up count as none of the connection's streams any more, but here.
         while self.taken.len() < MAX_STREAMS as usize {
             match ready!(open.poll_accept(context)) {
-                Some(Ok((call, respond))) => self.taken.push_back((respond, call, *arrived.get_or_insert_with(Instant::now))),
+                Some(Ok((call, respond))) => {
+                    self.taken.push_back((respond, self.service.take(call.map(Received)), *arrived.get_or_insert_with(Instant::now)));
+                }
                 Some(Err(_)) | None => return Poll::Ready(()),
             }
         }
@@ -153,7 +162,7 @@ where
         {
             // Whoever has given up already costs no more.
             if respond.poll_reset(&mut Context::from_waker(Waker::noop())).is_pending() {
-                self.decided.push((respond, self.service.answer(call.map(Received), arrived)));
+                self.decided.push((respond, self.service.answer(call, arrived)));
             }
         }
         if self.taken.is_empty() {

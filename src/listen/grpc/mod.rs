@@ -126,13 +126,33 @@ impl<D: Decide> Protocol for GrpcProtocol<D> {
     }
 }
 
+/// A call that has come.
+enum Call {
+    /// A check: how long its caller waits, and its message.
+    Check(Option<Duration>, Received),
+    /// A question about health.
+    Health(Box<Request<Received>>),
+    /// Anything else.
+    Unknown,
+}
+
 impl<D: Decide> Answers for Rc<Arc<GrpcProtocol<D>>> {
-    fn answer(&self, call: Request<Received>, arrived: Instant) -> Begun {
+    type Call = Call;
+
+    fn take(&self, call: Request<Received>) -> Call {
         match call.uri().path() {
-            CHECK if self.settling.goes_on(arrived) => Begun::Answered(Answer::AskAnother),
-            CHECK => {
-                let asked = Asked { arrived, timeout: timeout_of(call.headers()) };
-                let mut message = Incoming::new(call.into_body());
+            CHECK => Call::Check(timeout_of(call.headers()), call.into_body()),
+            path if path.starts_with(HEALTH) => Call::Health(Box::new(call)),
+            _ => Call::Unknown,
+        }
+    }
+
+    fn answer(&self, call: Call, arrived: Instant) -> Begun {
+        match call {
+            Call::Check(..) if self.settling.goes_on(arrived) => Begun::Answered(Answer::AskAnother),
+            Call::Check(timeout, body) => {
+                let asked = Asked { arrived, timeout };
+                let mut message = Incoming::new(body);
                 match message.poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(read) => match self.caught(asked, || self.decide(asked, read)) {
                         Decided::Answer(answer) => Begun::Answered(Answer::Message(answer)),
@@ -141,16 +161,16 @@ impl<D: Decide> Answers for Rc<Arc<GrpcProtocol<D>>> {
                     Poll::Pending => self.later(asked, |own| async move { own.read_and_decide(asked, message).await }),
                 }
             }
-            path if path.starts_with(HEALTH) => {
+            Call::Health(call) => {
                 let mut health = self.health.clone();
                 Begun::Waits(Box::pin(async move {
-                    match health.call(call).await {
+                    match health.call(*call).await {
                         Ok(response) => Answer::Other(Box::new(response)),
                         Err(never) => match never {},
                     }
                 }))
             }
-            _ => Begun::Answered(Answer::Unimplemented),
+            Call::Unknown => Begun::Answered(Answer::Unimplemented),
         }
     }
 }

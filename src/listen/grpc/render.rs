@@ -77,8 +77,8 @@ pub(super) struct Renderer {
 struct Prepared {
     /// Encoded, without the policy and sender that gave it.
     encoded: Vec<u8>,
-    /// Framed, of nobody in particular.
-    framed: Bytes,
+    /// Framed, of nobody in particular. Copied for each answer: threads that share one would hand the count of its holders to and fro.
+    framed: Box<[u8]>,
 }
 
 impl Renderer {
@@ -86,7 +86,7 @@ impl Renderer {
     pub(super) fn new(reveal: bool, told: ToldDecisions) -> Self {
         let prepare = |reason: &Reason| {
             let response = from_reason(*reason, Status::of(*reason), reveal);
-            let framed = frame(&response, &denial_metadata(*reason, told));
+            let framed = frame(&response, &denial_metadata(*reason, told)).to_vec().into();
             Prepared { encoded: response.encode_to_vec(), framed }
         };
         Self { denials: Reason::ALL.iter().map(prepare).collect(), reveal, told }
@@ -112,7 +112,7 @@ impl Renderer {
     /// The framed denial for `reason`, of nobody in particular.
     pub(super) fn denial(&self, reason: Reason) -> Bytes {
         let unprepared = || frame(&from_reason(reason, Status::of(reason), self.reveal), &denial_metadata(reason, self.told));
-        self.prepared(reason).map_or_else(unprepared, |prepared| prepared.framed.clone())
+        self.prepared(reason).map_or_else(unprepared, |prepared| Bytes::copy_from_slice(&prepared.framed))
     }
 
     fn prepared(&self, reason: Reason) -> Option<&Prepared> {

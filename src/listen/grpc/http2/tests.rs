@@ -39,6 +39,12 @@ impl Drop for Over {
 }
 
 impl Answers for Rc<Diary> {
+    type Call = Request<Received>;
+
+    fn take(&self, call: Request<Received>) -> Request<Received> {
+        call
+    }
+
     fn answer(&self, call: Request<Received>, _: Instant) -> Begun {
         let (diary, path) = (Self::clone(self), call.uri().path().to_owned());
         match path.as_str() {
