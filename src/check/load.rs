@@ -9,10 +9,12 @@
 
 use std::{
     cell::RefCell,
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     net::IpAddr,
     time::{Duration, Instant},
 };
+
+use foldhash::fast::RandomState;
 
 /// A pause this short is none: what came meanwhile was there before.
 const REST: Duration = Duration::from_micros(20);
@@ -128,7 +130,7 @@ struct Window {
 
 impl Window {
     fn new() -> Self {
-        Self { cells: Box::new([0; CELLS]), total: 0, used: 0, chance: RandomState::new() }
+        Self { cells: Box::new([0; CELLS]), total: 0, used: 0, chance: RandomState::default() }
     }
 
     fn cell(&mut self, class: Class) -> Option<&mut u32> {

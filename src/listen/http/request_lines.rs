@@ -12,9 +12,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that tells when a request line holds a `#`.
+/// A stream that tells when a request line holds a `#`. It does not say that it can write several buffers at once: a short answer is then copied
+/// into the buffer of its head and written by the cheaper call.
 #[derive(Debug)]
 pub(super) struct Watched<IO> {
     io: IO,
@@ -39,23 +41,17 @@ struct RequestLines {
 impl RequestLines {
     /// Whether `bytes`, which follow all earlier ones, put a `#` into a request line.
     fn have_fragment(&mut self, bytes: &[u8]) -> bool {
-        let mut found = false;
-        for byte in bytes {
-            match byte {
-                b'\n' => {
-                    // An empty line ends the headers, a line with text ends the request line, an empty line before it is skipped.
-                    self.in_headers = self.line_has_text;
-                    self.line_has_text = false;
-                }
-                b'\r' => {}
-                b'#' if !self.in_headers => {
-                    found = true;
-                    self.line_has_text = true;
-                }
-                _ => self.line_has_text = true,
-            }
+        let (mut found, mut rest) = (false, bytes);
+        loop {
+            let end = memchr(b'\n', rest);
+            let line = end.map_or(rest, |end| rest.get(..end).unwrap_or_default());
+            found |= !self.in_headers && memchr(b'#', line).is_some();
+            self.line_has_text |= line.iter().any(|byte| *byte != b'\r');
+            let Some(end) = end else { return found };
+            // An empty line ends the headers, a line with text ends the request line, an empty line before it is skipped.
+            self.in_headers = std::mem::take(&mut self.line_has_text);
+            rest = rest.get(end + 1..).unwrap_or_default();
         }
-        found
     }
 }
 
@@ -83,21 +79,40 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(context)
     }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing, reason = "tests")]
 
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    /// The same, byte by byte.
+    fn naive(stream: &[u8]) -> bool {
+        let (mut in_headers, mut has_text, mut found) = (false, false, false);
+        for byte in stream {
+            match byte {
+                b'\n' => (in_headers, has_text) = (has_text, false),
+                b'\r' => {}
+                _ => {
+                    found |= *byte == b'#' && !in_headers;
+                    has_text = true;
+                }
+            }
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_seen_does_not_depend_on_how_the_bytes_come(pieces in vec(vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'#'), Just(b'a')], 0..6), 0..6)) {
+            let mut lines = RequestLines::default();
+            let found = pieces.iter().fold(false, |found, piece| lines.have_fragment(piece) | found);
+            prop_assert_eq!(found, naive(&pieces.concat()));
+        }
+    }
 
     #[test]
     fn a_fragment_is_seen_in_request_lines_only_and_however_the_bytes_are_cut() {
