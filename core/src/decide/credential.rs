@@ -246,6 +246,8 @@ mod tests {
             (&[("x-callback-key", "one"), ("x-callback-key", "one")], true, Err(Reason::DuplicateCredential)),
             (&[("x-callback-key", "one"), ("x_callback-key", "one")], true, Ok(())),
             (&[("x_callback_key", "one")], true, Err(Reason::ApiKeyMissing)),
+            (&[("X-Callback-Key", "one")], false, Ok(())),
+            (&[("x-callback-key", "one"), ("X_Callback-KEY", "one")], true, Ok(())),
             (&[("x-callback-key", "one"), ("x_callback_keys", "one")], false, Ok(())),
             (&[("x-callback-key", "one"), ("x-other_name", "one")], false, Ok(())),
         ] {

@@ -74,6 +74,19 @@ fn the_bound_is_64_kib_whole_or_not() {
 }
 
 #[test]
+fn a_handshake_with_an_event_in_its_headers_does_not_pass_in_any_case_of_their_names() {
+    let body = json!([validation()]).to_string();
+    let usual = [("aeg-event-type", "SubscriptionValidation"), ("content-type", "application/json")];
+    for (name, passes) in
+        [("ce-type", false), ("ce_id", false), ("Ce-Type", false), ("CE_ID", false), ("ce", true), ("cetype", true), ("x-ce-type", true)]
+    {
+        let headers = [&usual[..], &[(name, "1")]].concat();
+        let judged = judge_with(HandshakeMode::PassThrough, "POST", &headers, Body::Complete(body.as_bytes()), false);
+        assert_eq!(judged.is_ok(), passes, "{name}: {judged:?}");
+    }
+}
+
+#[test]
 fn a_handshake_needs_its_whole_body() {
     let body = json!([validation()]).to_string();
     for mode in [HandshakeMode::Answer, HandshakeMode::PassThrough] {
