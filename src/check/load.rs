@@ -293,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn who_shares_a_counter_is_another_chance_in_each_window() {
+        let used = |window: &Window| window.cells.iter().position(|cell| *cell > 0);
+        let places: std::collections::HashSet<_> = (0..32)
+            .map(|_| {
+                let mut window = Window::new();
+                window.add(FLOOD, 1);
+                used(&window)
+            })
+            .collect();
+        assert!(places.len() > 16, "{places:?}");
+    }
+
+    #[test]
     fn a_client_is_an_address_or_a_network() {
         let class = |text: &str| class(Some(text.parse().unwrap()));
         assert_eq!(class("2001:db8::1"), class("2001:db8::ffff"));
