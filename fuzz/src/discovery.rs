@@ -3,42 +3,41 @@
 use std::fmt;
 
 use ringfence::keys::Discovery;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-
-use crate::world;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Panics where two readers could find another issuer, or keys elsewhere.
 pub fn check(document: &[u8]) {
     let Ok(Discovery { issuer, jwks_uri }) = Discovery::read(document) else { return };
-    let tree = world::json(document).expect("what is read is JSON");
-    let Names(names) = serde_json::from_slice(document).expect("what is read is an object");
+    let Members(members) = serde_json::from_slice(document).expect("what is read is an object");
     for (name, value) in [("issuer", &issuer), ("jwks_uri", &jwks_uri)] {
-        assert_eq!(tree[name].as_str(), Some(value.as_str()));
-        assert_eq!(names.iter().filter(|known| *known == name).count(), 1, "{name} twice");
+        let values: Vec<_> = members.iter().filter(|(known, _)| known == name).map(|(_, value)| value.get()).collect();
+        let [text] = *values else { panic!("{name} comes {} times", values.len()) };
+        assert_eq!(serde_json::from_str::<String>(text).ok().as_ref(), Some(value));
     }
 }
 
-/// The names of an object's members, as often as they come.
-struct Names(Vec<String>);
+/// An object's members, as often as they come, and as they are spelled: not every number has a value that could be kept.
+struct Members(Vec<(String, Box<RawValue>)>);
 
-impl<'de> Deserialize<'de> for Names {
+impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NamesVisitor;
-        impl<'de> Visitor<'de> for NamesVisitor {
-            type Value = Names;
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Names, A::Error> {
-                let mut names = Vec::new();
-                while let Some((name, IgnoredAny)) = members.next_entry::<String, IgnoredAny>()? {
-                    names.push(name);
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
                 }
-                Ok(Names(names))
+                Ok(Members(members))
             }
         }
-        deserializer.deserialize_map(NamesVisitor)
+        deserializer.deserialize_map(MembersVisitor)
     }
 }

@@ -118,6 +118,8 @@ fn own(target: &str, issuer: &Issuer) -> Vec<Vec<u8>> {
             r#"{"issuer":"https://a.example","jwks_uri":"https://a.example/keys"}"#.into(),
             r#"{"issuer":"https://a.example","jwks_uri":"https://a.example/keys","id_token_signing_alg_values_supported":["RS256"],"x":{"issuer":1}}"#.into(),
             r#"{"issuer":"i","issuer":"j","jwks_uri":"k"}"#.into(),
+            // JSON, though no double holds it.
+            r#"{"issuer":"i","x":6E22222,"jwks_uri":"k"}"#.into(),
         ],
         "query_key" => ["key=0123456789abcdef", "a=1&key=0123456789abcdef&b", "k%65y=0123456789abcdef", "key=%30123456789abcdef", "a;key=0123456789abcdef"]
             .map(str::to_owned)
