@@ -75,6 +75,14 @@ fn repeated_raw_lines_are_many_apart_or_joined() {
 }
 
 #[test]
+fn a_name_that_is_twice_in_the_map_is_no_credential() {
+    let mut view = view(vec![]);
+    view.http.as_mut().unwrap().headers = vec![raw("authorization", b"Bearer a"), raw("x-name", b"1"), raw("authorization", b"Bearer b")];
+    assert_eq!(read(&view).unwrap().headers.one("authorization"), Header::Many);
+    assert_eq!(read(&view).unwrap().headers.one("x-name"), Header::One(b"1"));
+}
+
+#[test]
 fn a_raw_line_with_two_values_is_no_request() {
     let mut view = view(vec![raw("authorization", b"a")]);
     assert_eq!(read(&view).unwrap().headers.one("authorization"), Header::One(b"a"));

@@ -124,10 +124,13 @@ pub(super) struct SaidHttp {
     is_contradictory: bool,
 }
 
-/// The values of lines of a name, a value and a raw value, and whether one of them has two.
-fn values(lines: impl Iterator<Item = (String, String, Vec<u8>)> + Clone) -> (Vec<(String, Vec<u8>)>, bool) {
-    let is_contradictory = lines.clone().any(|(_, value, raw)| !value.is_empty() && !raw.is_empty() && value.as_bytes() != raw);
-    (lines.map(|(name, value, raw)| (name, if value.is_empty() { raw } else { value.into_bytes() })).collect(), is_contradictory)
+impl SaidHttp {
+    /// What prost says, with the lines of `header_map` as names, values and raw values.
+    fn new(texts: [String; 6], size: i64, raw_body: Vec<u8>, headers: HashMap<String, String>, lines: Vec<(String, String, Vec<u8>)>) -> Self {
+        let is_contradictory = lines.iter().any(|(_, value, raw)| !value.is_empty() && !raw.is_empty() && value.as_bytes() != raw);
+        let header_map = lines.into_iter().map(|(name, value, raw)| (name, if value.is_empty() { raw } else { value.into_bytes() })).collect();
+        Self { texts, size, raw_body, headers, header_map, is_contradictory }
+    }
 }
 
 pub(super) fn said_by_view(view: &CheckView<'_>) -> Said {
@@ -157,15 +160,8 @@ fn said_by_reduced(request: reduced::CheckRequest) -> Said {
     Said {
         http: attributes.request.and_then(|request| request.http).map(|http| {
             let lines = http.header_map.unwrap_or_default().headers.into_iter().map(|header| (header.key, header.value, header.raw_value));
-            let (header_map, is_contradictory) = values(lines);
-            SaidHttp {
-                texts: [http.id, http.method, http.path, http.host, http.protocol, http.body],
-                size: http.size,
-                raw_body: http.raw_body,
-                headers: http.headers,
-                header_map,
-                is_contradictory,
-            }
+            let texts = [http.id, http.method, http.path, http.host, http.protocol, http.body];
+            SaidHttp::new(texts, http.size, http.raw_body, http.headers, lines.collect())
         }),
         source: attributes.source.and_then(|peer| peer.address).and_then(|address| address.address).map(|address| match address {
             reduced::OneAddress::Socket(socket) => socket.address,
@@ -181,15 +177,8 @@ pub(super) fn said_by_envoy(request: CheckRequest) -> Said {
     Said {
         http: attributes.request.and_then(|request| request.http).map(|http| {
             let lines = http.header_map.unwrap_or_default().headers.into_iter().map(|header| (header.key, header.value, header.raw_value));
-            let (header_map, is_contradictory) = values(lines);
-            SaidHttp {
-                texts: [http.id, http.method, http.path, http.host, http.protocol, http.body],
-                size: http.size,
-                raw_body: http.raw_body,
-                headers: http.headers,
-                header_map,
-                is_contradictory,
-            }
+            let texts = [http.id, http.method, http.path, http.host, http.protocol, http.body];
+            SaidHttp::new(texts, http.size, http.raw_body, http.headers, lines.collect())
         }),
         source: attributes.source.and_then(|peer| peer.address).and_then(|address| address.address).map(|address| match address {
             address::Address::SocketAddress(socket) => socket.address,
