@@ -7,7 +7,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -274,8 +273,6 @@ pub struct Report {
     pub candidates: Vec<(&'static str, Rounds)>,
     /// How long the policies of the large set take to compile, each.
     pub compile_ns: f64,
-    /// Resident memory of the large set, for each policy.
-    pub bytes_per_policy: f64,
 }
 
 impl Report {
@@ -295,25 +292,13 @@ impl Report {
     }
 }
 
-/// Kilobytes of this process that are resident.
-fn resident_kb() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches("kB").trim().parse().unwrap()
-}
-
-/// Compiles a large set; how long each policy took, and what it holds. The first compile leaves room behind that it needed only for a
-/// while, so a second one beside it shows what stays.
-fn many(signer: &Signer, count: usize) -> (Site, f64, f64) {
+/// Compiles a large set; and how many nanoseconds each policy took.
+fn many(signer: &Signer, count: usize) -> (Site, f64) {
     let objects = objects(count);
     let began = cpu_time();
     let site = Site::new(&objects, signer);
     let took = cpu_time() - began;
-    let before = resident_kb();
-    let second = Site::new(&objects, signer);
-    let holds = (resident_kb() - before) * 1024.0;
-    drop(second);
-    (site, took.as_nanos() as f64 / count as f64, holds / count as f64)
+    (site, took.as_nanos() as f64 / count as f64)
 }
 
 /// Measures everything, or the candidates that are named.
@@ -324,7 +309,7 @@ pub fn run(only: &[String]) -> Report {
     // A profiler that looks at one candidate need not wait for what that one does not use.
     let is_wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
     let needs_many = is_wanted(AMONG_MANY);
-    let (many, compile_ns, bytes_per_policy) = many(&signer, if needs_many { MANY } else { 1 });
+    let (many, compile_ns) = many(&signer, if needs_many { MANY } else { 1 });
     let good: Vec<String> = (0..TOKENS).map(|number| signer.token(number, AUDIENCE, NOW_SECONDS + 300)).collect();
     let parts: Vec<(Vec<u8>, Vec<u8>)> = good
         .iter()
@@ -367,7 +352,7 @@ pub fn run(only: &[String]) -> Report {
     candidates.retain(|(name, _)| is_wanted(name));
     let rounds = measure(&mut candidates);
     let candidates = candidates.iter().map(|(name, _)| *name).zip(rounds).collect();
-    Report { candidates, compile_ns, bytes_per_policy }
+    Report { candidates, compile_ns }
 }
 
 fn main() {
@@ -380,6 +365,5 @@ fn main() {
         println!("good-over-raw-rate {:.3}", report.good_over_raw_rate());
         println!("among-100000-over-one {:.3}", report.many_over_one());
         println!("compile-ns-per-policy {:.0}", report.compile_ns);
-        println!("bytes-per-policy {:.0}", report.bytes_per_policy);
     }
 }

@@ -120,6 +120,5 @@ fn decide_figures(report: &decide::Report) -> Vec<Figure> {
         Figure::ratio("decide.rate", "(a) decide's rate / raw rate", report.good_over_raw_rate()).bound(Bound::AtLeast(0.90)),
         Figure::ratio("decide.many", "(d) decide among 100,000 policies / with one", report.many_over_one()).bound(Bound::AtMost(1.05)),
         Figure::micros("compile.policy", "compile, each of 100,000 policies", report.compile_ns / 1e3),
-        Figure::new("memory.policy", "memory, each of 100,000 policies", report.bytes_per_policy / 1024.0, "KiB"),
     ]
 }

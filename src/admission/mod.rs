@@ -163,7 +163,7 @@ impl Reviewer {
                 cut(format!("spec.match.hosts: no HostGrant lets namespace `{namespace}` speak for `{host}`; the policy counts there once one does"))
             }));
         }
-        let is_other = |other: &&Arc<Policy>| (&other.id.namespace, &other.id.name) != (namespace, &policy.id.name);
+        let is_other = |other: &&Policy| (&other.id.namespace, &other.id.name) != (namespace, &policy.id.name);
         let place = parts.holders.iter().filter(is_other).find_map(|other| compile::shared_place(&matches, &other.matches));
         // Which one it is, the status says: who asks here may be anybody, in whatever namespace's name.
         said.extend(place.map(|place| cut(format!("spec.match: another policy already has {place}; the older one keeps it"))));

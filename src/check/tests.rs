@@ -83,12 +83,12 @@ impl Issuer {
 
 fn policies_of(senders: Vec<Sender>) -> PolicySet {
     let policy = Policy {
-        id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid-1")),
+        id: PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid-1").into(),
         mode: Mode::Enforce,
-        matches: Match { hosts: [HostPattern::Exact(HOST.into())].into(), paths: Box::default(), ignore_path_case: false },
+        matches: Match { hosts: [HostPattern::Exact(HOST.into())].into(), ..Match::default() },
         rules: Rules::Senders { senders: senders.into(), forward: Arc::default() },
     };
-    PolicySet::new(PolicySetParts { holders: vec![Arc::new(policy)], ..PolicySetParts::default() })
+    PolicySet::new(PolicySetParts { holders: vec![policy], ..PolicySetParts::default() })
 }
 
 /// Keys that change when a refetch is asked for.

@@ -100,12 +100,12 @@ fn verdict_of(issuer: &Issuer, token: &str, issuers: Issuers, (claims, max_lifet
         checks: Ok(SenderChecks { sources: None, api_key: None, event_grid: None, token: Some(rule) }),
     };
     let policy = Policy {
-        id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "ns", "policy", "uid")),
+        id: PolicyId::new(PolicyKind::CallbackPolicy, "ns", "policy", "uid").into(),
         mode: Mode::Enforce,
         matches: Match { hosts: [HostPattern::Exact("host".into())].into(), ..Match::default() },
         rules: Rules::Senders { senders: [sender].into(), forward: Arc::new(Forward::default()) },
     };
-    let policies = PolicySet::new(PolicySetParts { holders: vec![Arc::new(policy)], ..PolicySetParts::default() });
+    let policies = PolicySet::new(PolicySetParts { holders: vec![policy], ..PolicySetParts::default() });
     let arrived = Instant::now();
     let keys = Arc::new(read_key_set(issuer.key_set().to_string().as_bytes()).unwrap().keys);
     let ring = KeyRing::default().with(&id, Some(FetchedKeys { keys, fetch_began: arrived + Duration::from_secs(1) }));

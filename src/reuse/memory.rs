@@ -251,24 +251,24 @@ fn span(ms: i64) -> u32 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-    use ringfence_core::decide::{PolicyId, PolicyKind, ReuseMode};
+    use ringfence_core::decide::{PolicyId, PolicyKind, ReuseMode, SharedId};
 
     use super::*;
 
     const NOW: i64 = 1_790_000_000_000;
     const MINUTE: i64 = 60_000;
 
-    fn policy(name: &str) -> Arc<PolicyId> {
-        Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", name, &format!("uid-{name}")))
+    fn policy(name: &str) -> SharedId {
+        PolicyId::new(PolicyKind::CallbackPolicy, "contoso", name, &format!("uid-{name}")).into()
     }
 
     /// A claim whose key is spread like a digest.
-    fn claim(policy: &Arc<PolicyId>, number: u64, request_id: Option<&str>) -> ReuseClaim {
+    fn claim(policy: &SharedId, number: u64, request_id: Option<&str>) -> ReuseClaim {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &number.to_le_bytes());
         ReuseClaim {
             key: digest.as_ref().try_into().unwrap(),
             expires_ms: NOW + 5 * MINUTE,
-            policy: Arc::clone(policy),
+            policy: policy.clone(),
             mode: ReuseMode::Deny,
             request_id: request_id.map(Into::into),
         }
@@ -331,7 +331,7 @@ mod tests {
         let store = MemoryStore::new(Limits { total: 10, per_policy: 2, per_namespace: 5 });
         let answers = (0..8).map(|number| store.commit(&claim(&policy(&number.to_string()), number, None), NOW));
         assert_eq!(answers.filter(|answer| *answer == ReuseAnswer::First).count(), 5);
-        let other = Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "fabrikam", "other", "uid-other"));
+        let other: SharedId = PolicyId::new(PolicyKind::CallbackPolicy, "fabrikam", "other", "uid-other").into();
         assert_eq!(store.commit(&claim(&other, 9, None), NOW), ReuseAnswer::First);
         // What it gives back it may use again.
         let later = NOW + 10 * MINUTE;

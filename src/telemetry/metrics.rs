@@ -266,7 +266,7 @@ fn count_states(policies: &PolicySet, reports: &[Report]) -> [(&'static str, i64
     // A policy that lost some of its places is there more than once.
     let mut seen: HashSet<&str> = parts.pinnable.iter().map(|policy| &*policy.id.label).collect();
     let once = parts.holders.iter().chain(&parts.fallbacks).filter(|policy| seen.insert(&policy.id.label));
-    let in_force = once.map(|policy| State::of_policy(policy));
+    let in_force = once.map(State::of_policy);
     let states: Vec<_> = in_force
         .chain(parts.floors.iter().map(State::of_floor))
         .chain(parts.unreadable.iter().map(|_| State::Invalid))

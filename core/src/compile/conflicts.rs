@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::decide::{HostPattern, Match, PathPattern, PolicyId};
+use crate::decide::{HostPattern, Match, PathPattern, SharedId};
 
 use super::policies::Draft;
 
@@ -25,21 +25,21 @@ pub(super) struct Settled<'o> {
 /// Settles who holds which place.
 pub(super) fn settle(mut drafts: Vec<Draft<'_>>) -> Settled<'_> {
     drafts.sort_by(|a, b| a.seniority().cmp(&b.seniority()));
-    let mut places: HashMap<Place, Arc<PolicyId>> = HashMap::new();
+    let mut places: HashMap<Place, SharedId> = HashMap::new();
     let (mut holders, mut losers) = (Vec::with_capacity(drafts.len()), Vec::new());
     for mut draft in drafts {
         let wanted = places_of(&draft.policy.matches);
-        let lost = wanted.iter().find_map(|(place, ..)| places.get(place).map(|winner| (Arc::clone(winner), describe(place))));
+        let lost = wanted.iter().find_map(|(place, ..)| places.get(place).map(|winner| (winner.clone(), describe(place))));
         match lost {
             Some((winner, over)) => {
                 let left: Vec<_> = wanted.into_iter().filter(|(place, ..)| !places.contains_key(place)).collect();
                 let matches = matches_of(&left, draft.policy.matches.ignore_path_case);
-                places.extend(left.into_iter().map(|(place, ..)| (place, Arc::clone(&draft.policy.id))));
+                places.extend(left.into_iter().map(|(place, ..)| (place, draft.policy.id.clone())));
                 draft.lose(&winner, &over, !matches.is_empty());
                 losers.push((draft, matches));
             }
             None => {
-                places.extend(wanted.into_iter().map(|(place, ..)| (place, Arc::clone(&draft.policy.id))));
+                places.extend(wanted.into_iter().map(|(place, ..)| (place, draft.policy.id.clone())));
                 holders.push(draft);
             }
         }

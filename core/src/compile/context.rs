@@ -78,7 +78,7 @@ impl<'o> Context<'o> {
     }
 
     /// The same patterns, with the one copy of each text.
-    pub(super) fn share_paths(&mut self, paths: &[PathPattern]) -> Box<[PathPattern]> {
+    pub(super) fn share_paths<L: FromIterator<PathPattern>>(&mut self, paths: &[PathPattern]) -> L {
         paths
             .iter()
             .map(|pattern| match pattern {

@@ -34,7 +34,7 @@ use std::{
 
 use crate::{
     api::{Kind, Location, Object, ObjectKey},
-    decide::{Floor, Grants, KeySetId, Policy, PolicyId, PolicySet, PolicySetParts, Unmatched},
+    decide::{Floor, Grants, KeySetId, Policy, PolicySet, PolicySetParts, SharedId, Unmatched},
 };
 
 use conflicts::Settled;
@@ -191,7 +191,7 @@ pub fn compile_with(objects: &[Object], withheld: &Withheld, options: &Options) 
         match policies::compile_cluster_policy(object, &mut context) {
             ClusterDraft::Fallback(draft) => fallbacks.push(*draft),
             ClusterDraft::Floor(floor, findings) => {
-                floors.push(floor);
+                floors.push(*floor);
                 reports.push(findings.into_report());
             }
         }
@@ -246,32 +246,33 @@ fn assemble(
     // The operator's own come first.
     for (Settled { holders, losers }, is_fallback) in [(fallbacks, true), (policies, false)] {
         let list = if is_fallback { &mut parts.fallbacks } else { &mut parts.holders };
+        list.reserve_exact(holders.len());
         for mut draft in holders {
             if !draft.policy.matches.hosts.is_empty() {
                 key_sets.reserve(&mut draft);
             }
             let policy = conclude(draft, &mut parts.unreadable, reports);
             // Without a host that it may speak for it belongs nowhere.
-            list.extend((!policy.matches.hosts.is_empty()).then(|| Arc::new(policy)));
+            list.extend((!policy.matches.hosts.is_empty()).then_some(policy));
         }
         for (mut draft, held) in losers {
             if !held.is_empty() {
                 key_sets.reserve(&mut draft);
             }
             let policy = conclude(draft, &mut parts.unreadable, reports);
-            list.extend(held.into_iter().map(|matches| Arc::new(Policy { matches, ..policy.clone() })));
-            parts.pinnable.extend((!is_fallback).then(|| Arc::new(policy)));
+            list.extend(held.into_iter().map(|matches| Policy { matches, ..policy.clone() }));
+            parts.pinnable.extend((!is_fallback).then_some(policy));
         }
     }
     (parts, key_sets.into_kept())
 }
 
 /// Takes note of what is said about a draft and whether it can be read.
-fn conclude(draft: Draft<'_>, unreadable: &mut Vec<Arc<PolicyId>>, reports: &mut Vec<Report>) -> Policy {
+fn conclude(draft: Draft<'_>, unreadable: &mut Vec<SharedId>, reports: &mut Vec<Report>) -> Policy {
     let Draft { policy, is_unreadable, findings, .. } = draft;
     reports.push(findings.into_report());
     if is_unreadable {
-        unreadable.push(Arc::clone(&policy.id));
+        unreadable.push(policy.id.clone());
     }
     policy
 }

@@ -1,6 +1,6 @@
 //! `CallbackPolicy` and `ClusterCallbackPolicy`: from an object to what is looked up and decided by.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use crate::{
     api::{Applies, Kind, Mode, Object, bounds::SENDERS},
@@ -33,7 +33,7 @@ pub(super) struct Draft<'o> {
 #[derive(Debug)]
 pub(super) enum ClusterDraft<'o> {
     Fallback(Box<Draft<'o>>),
-    Floor(Floor, Findings<'o>),
+    Floor(Box<Floor>, Findings<'o>),
 }
 
 /// Compiles a `CallbackPolicy`.
@@ -66,7 +66,7 @@ pub(super) fn compile_cluster_policy<'o>(object: &'o Object, context: &mut Conte
     }
     // FAIL-CLOSED: what may be a floor is one.
     let floor = compile_floor(object, &reading, context, &mut findings);
-    ClusterDraft::Floor(floor, findings)
+    ClusterDraft::Floor(Box::new(floor), findings)
 }
 
 /// The part that `CallbackPolicy` and Fallback have in common.
@@ -93,7 +93,7 @@ fn draft<'o>(object: &'o Object, reading: &Reading, compiled: CompiledMatch, con
         Rules::Invalid { problem: findings.problem_outside(&at), forward }
     };
     findings.authentication(authentication(&rules));
-    let policy = Policy { id: Arc::new(identify(object)), mode: mode(reading.mode), matches, rules };
+    let policy = Policy { id: identify(object).into(), mode: mode(reading.mode), matches, rules };
     Draft { object, policy, is_unreadable: !is_whole, findings }
 }
 
@@ -152,7 +152,7 @@ fn compile_floor(object: &Object, reading: &Reading, context: &mut Context<'_>, 
     }
     let is_sound = is_whole && reading.is_whole && reading.applies.is_some() && !findings.has_errors_since(mark);
     let sources = rule.filter(|_| is_sound).ok_or_else(|| findings.problem_outside(&Field::SPEC.key("senders")));
-    Floor { id: Arc::new(identify(object)), mode: mode(reading.mode), matches, sources }
+    Floor { id: identify(object).into(), mode: mode(reading.mode), matches, sources }
 }
 
 /// Where the Secrets and `ConfigMap`s that `object` names live.

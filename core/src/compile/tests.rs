@@ -156,7 +156,7 @@ fn is_error(finding: &Finding) -> bool {
 /// Whether all of the policy is in force.
 fn is_in_force(compiled: &Compiled) -> bool {
     let parts = compiled.policies.parts();
-    let is_sound = |policy: &Arc<Policy>| match &policy.rules {
+    let is_sound = |policy: &Policy| match &policy.rules {
         Rules::Senders { senders, .. } => senders.iter().all(|sender| sender.checks.is_ok()),
         Rules::Invalid { .. } => false,
     };

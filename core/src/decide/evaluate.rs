@@ -12,7 +12,7 @@ use super::{
     PendingAnswer, Policy, PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched,
     Verdict, WantedKey, credential,
     explain::SourceNote,
-    index::{Coverage, Selection, coverage},
+    index::{Claims, Coverage, Selection, coverage},
     sender::{self, Evidence, Met, SenderSteps, Unmet},
     token::Token,
 };
@@ -25,7 +25,8 @@ const MAX_FORWARDED: usize = 1024;
 /// Takes the request, the policies, the fetched keys, the time and where to trace to; returns the verdict, or what has to be asked first.
 #[must_use]
 pub fn decide(request: &Request<'_>, policies: &PolicySet, keys: &KeyRing, now: Now, trace: &mut impl Trace) -> Decided {
-    let check = Check { request, policies, keys, now, host: request.host.as_str(), about: About::default(), trace };
+    let host = request.host.as_str();
+    let check = Check { request, policies, claims: policies.claims(host), keys, now, host, about: About::default(), trace };
     check.run()
 }
 
@@ -33,6 +34,8 @@ pub fn decide(request: &Request<'_>, policies: &PolicySet, keys: &KeyRing, now: 
 struct Check<'c, T> {
     request: &'c Request<'c>,
     policies: &'c PolicySet,
+    /// Who claims the host.
+    claims: Claims<'c, 'c>,
     keys: &'c KeyRing,
     now: Now,
     host: &'c str,
@@ -65,7 +68,7 @@ impl<'c, T: Trace> Check<'c, T> {
             self.about.answer_unavailable = true;
             return self.deny(Reason::NoPolicy);
         }
-        let is_claimed = policies.claimants(host).next().is_some() || policies.unreadable_claims(host);
+        let is_claimed = self.claims.policies().next().is_some() || policies.unreadable_claims(host);
         let is_guarded = is_claimed || request.pin.is_some() || policies.floors(host).any(|floor| floor.mode == Mode::Enforce);
         let path = match &request.target.path {
             Err(why) if is_guarded => {
@@ -113,9 +116,9 @@ impl<'c, T: Trace> Check<'c, T> {
             self.trace.step(Step { policy: Some(&floor.id.label), sender: None, stage: "floor", outcome, detail });
             match (result, mode) {
                 (Ok(_), _) => {}
-                (Err(reason), Mode::Shadow) => self.about.shadow_floors.push((Arc::clone(&floor.id), reason)),
+                (Err(reason), Mode::Shadow) => self.about.shadow_floors.push((floor.id.clone(), reason)),
                 (Err(reason), Mode::Enforce) => {
-                    self.about.policy = Some(Arc::clone(&floor.id));
+                    self.about.policy = Some(floor.id.clone());
                     return Err(reason);
                 }
             }
@@ -124,10 +127,10 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// The policy that decides: the pinned one, or the most specific one.
-    fn select(&mut self, path: &Path<'_>) -> Result<Option<&'c Arc<Policy>>, Reason> {
+    fn select(&mut self, path: &Path<'_>) -> Result<Option<&'c Policy>, Reason> {
         let host = self.host;
         let Some(pin) = self.request.pin else {
-            return match self.policies.select(self.host, path) {
+            return match self.claims.select(path) {
                 Selection::Policy(policy) => {
                     self.pass("policy", Some(&policy.id.label), format_args!("the most specific match for `{host}` and this path"));
                     Ok(Some(policy))
@@ -180,8 +183,8 @@ impl<'c, T: Trace> Check<'c, T> {
         }
     }
 
-    fn check_policy(mut self, policy: &'c Arc<Policy>, path: &Path<'_>) -> Decided {
-        self.about.policy = Some(Arc::clone(&policy.id));
+    fn check_policy(mut self, policy: &'c Policy, path: &Path<'_>) -> Decided {
+        self.about.policy = Some(policy.id.clone());
         let (senders, forward) = match &policy.rules {
             Rules::Senders { senders, forward } => (senders, forward),
             Rules::Invalid { problem, .. } => {
@@ -240,7 +243,7 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// Asks every sender on the path. Any allow wins; which of several is reported never depends on their order.
-    fn check_senders(mut self, policy: &'c Arc<Policy>, senders: &'c [Sender], path: &Path<'_>, forward: &'c Arc<Forward>) -> Decided {
+    fn check_senders(mut self, policy: &'c Policy, senders: &'c [Sender], path: &Path<'_>, forward: &'c Arc<Forward>) -> Decided {
         let mut evidence = Evidence::new(self.request, self.keys, self.now);
         let mut granted: Option<Grant<'c>> = None;
         let mut refusals: Vec<Refusal<'c>> = Vec::new();
@@ -324,7 +327,7 @@ impl<'c, T: Trace> Check<'c, T> {
             Mode::Shadow => Decided::Final(self.conclude(policy, Ok(shadow_mutations(policy.rules.forward())))),
             Mode::Enforce => {
                 let answered = Verdict { decision: Decision::Answer(answer), about: self.about };
-                Decided::NeedsTurn(PendingAnswer { policy: Arc::clone(&policy.id), answered })
+                Decided::NeedsTurn(PendingAnswer { policy: policy.id.clone(), answered })
             }
         }
     }
@@ -348,15 +351,15 @@ impl<'c, T: Trace> Check<'c, T> {
     fn refuse_for_host(mut self, reason: Reason, path: Option<&Path<'_>>) -> Decided {
         let pinned = self.request.pin.map(|pin| self.policies.pinned(pin));
         let pinned_enforces = pinned.is_some_and(|pinned| pinned.is_none_or(|policy| policy.mode == Mode::Enforce));
-        if pinned_enforces || !self.policies.is_shadowed(self.host) {
+        if pinned_enforces || !self.claims.is_shadowed() {
             return self.deny(reason);
         }
         if let Err(refused) = self.check_floors(path) {
             return self.deny(refused);
         }
-        let policies = || pinned.flatten().into_iter().chain(self.policies.claimants(self.host));
+        let policies = || pinned.flatten().into_iter().chain(self.claims.policies());
         let taken_out = Forward::without_all(policies().map(|policy| policy.rules.forward()));
-        self.about.policy = self.about.policy.take().or_else(|| policies().next().map(|policy| Arc::clone(&policy.id)));
+        self.about.policy = self.about.policy.take().or_else(|| policies().next().map(|policy| policy.id.clone()));
         let allow = Allow { reason: AllowReason::Shadowed(reason), mutations: shadow_mutations(&Arc::new(taken_out)) };
         Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
     }
@@ -425,7 +428,7 @@ fn claim_reuse(policy: &Policy, checks: &SenderChecks, token: Option<&Token<'_>>
     Some(ReuseClaim {
         key: reuse_key(&rule.reuse_scope, token.signed.digest().as_ref()),
         expires_ms: token.claims.expires_ms?.saturating_add(rule.clock_skew_ms),
-        policy: Arc::clone(&policy.id),
+        policy: policy.id.clone(),
         mode: rule.reuse,
         request_id: request.id.map(Into::into),
     })

@@ -43,7 +43,7 @@ impl Grants {
 
     fn entry(&mut self, host: &HostPattern) -> Option<&mut Speakers> {
         match host {
-            HostPattern::Exact(host) => Some(self.exact.entry(host.clone()).or_default()),
+            HostPattern::Exact(host) => Some(self.exact.entry(host.as_str().into()).or_default()),
             HostPattern::Suffix(suffix) => Some(self.suffix.entry(suffix.clone()).or_default()),
             HostPattern::Any => None,
         }
@@ -59,7 +59,7 @@ impl Grants {
     #[must_use]
     pub fn permits_pattern(&self, pattern: &HostPattern, namespace: &str) -> bool {
         match pattern {
-            HostPattern::Exact(host) => self.permits(host, namespace),
+            HostPattern::Exact(host) => self.permits(host.as_str(), namespace),
             HostPattern::Suffix(suffix) => {
                 let most_specific = self.suffix.get(suffix.as_ref()).or_else(|| suffixes(suffix).find_map(|wider| self.suffix.get(wider)));
                 most_specific.is_some_and(|speakers| speakers.include(namespace))

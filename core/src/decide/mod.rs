@@ -8,6 +8,7 @@
 //! | `path` | paths that every upstream reads alike, and what several spellings of one have in common |
 //! | `policy` | what is allowed, as compiled: policies, senders, floors |
 //! | `grants` | which namespaces may speak for a host |
+//! | `host_name`, `shared_id` | what a policy is found by and told by, kept so that many policies cost no more than one |
 //! | `index` | which policy speaks for a host and a path |
 //! | `few` | lists that mostly hold one item |
 //! | `piece`, `scan` | texts that lie within another text; searching short ones |
@@ -36,6 +37,7 @@ mod explain;
 mod few;
 mod grants;
 mod handshake;
+mod host_name;
 mod index;
 mod json;
 mod jwks;
@@ -48,6 +50,7 @@ mod reason;
 mod request;
 mod scan;
 mod sender;
+mod shared_id;
 mod signed_url;
 mod time;
 mod token;
@@ -64,6 +67,7 @@ pub use evaluate::decide;
 pub use few::Few;
 pub use grants::Grants;
 pub use handshake::{EventGridRule, HandshakeMode};
+pub use host_name::HostName;
 pub use index::{PolicySet, PolicySetParts};
 pub use jwks::{JwksError, KeySetReading, MAX_JWKS, MAX_KEYS, RejectedKey, read_key_set};
 pub use keys::{Algorithm, AlgorithmSet, FetchedKeys, KeyRing, KeySet, KeySetId, KeySource, VerifyingKey};
@@ -76,6 +80,7 @@ pub use policy::{
 };
 pub use reason::{Class, Reason};
 pub use request::{Body, Header, Headers, Host, RawRequest, Request, Target, Wire};
+pub use shared_id::SharedId;
 pub use signed_url::{SigningKey, UrlSigning};
 pub use time::Now;
 pub use trace::{NoTrace, Step, StepOutcome, Trace};

@@ -10,7 +10,10 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{AlgorithmSet, ClaimDemand, EntraRule, EventGridRule, Few, KeySetId, KeySource, RangeSet, credential::ActiveKeys, path::fold_path};
+use super::{
+    AlgorithmSet, ClaimDemand, EntraRule, EventGridRule, Few, HostName, KeySetId, KeySource, RangeSet, SharedId, credential::ActiveKeys,
+    path::fold_path,
+};
 
 /// Which kind a policy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +68,7 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Who it is.
-    pub id: Arc<PolicyId>,
+    pub id: SharedId,
     /// Enforce or Shadow.
     pub mode: Mode,
     /// Which requests it speaks for.
@@ -107,9 +110,9 @@ impl Rules {
 #[derive(Clone, Debug, Default)]
 pub struct Match {
     /// The hosts.
-    pub hosts: Box<[HostPattern]>,
+    pub hosts: Few<HostPattern>,
     /// The paths; empty = every path.
-    pub paths: Box<[PathPattern]>,
+    pub paths: Few<PathPattern>,
     /// The upstream routes without regard to case.
     pub ignore_path_case: bool,
 }
@@ -118,7 +121,7 @@ pub struct Match {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// `callbacks.contoso.com`.
-    Exact(Box<str>),
+    Exact(HostName),
     /// `*.contoso.com`, kept as `contoso.com`: one or more labels before it.
     Suffix(Box<str>),
     /// `*`: every host (floors only).
@@ -128,7 +131,7 @@ pub enum HostPattern {
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exact(host) => f.write_str(host),
+            Self::Exact(host) => host.fmt(f),
             Self::Suffix(suffix) => write!(f, "*.{suffix}"),
             Self::Any => f.write_str("*"),
         }
@@ -489,7 +492,7 @@ impl Forward {
 #[derive(Clone, Debug)]
 pub struct Floor {
     /// Who it is.
-    pub id: Arc<PolicyId>,
+    pub id: SharedId,
     /// A Shadow floor only counts.
     pub mode: Mode,
     /// Which requests it speaks for.

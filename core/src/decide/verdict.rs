@@ -3,7 +3,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use super::{Few, Forward, KeySetId, PolicyId, Reason, ReuseMode, piece::Piece};
+use super::{Few, Forward, KeySetId, Reason, ReuseMode, SharedId, piece::Piece};
 
 /// What [`super::decide`] came to.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ pub struct Answer {
 #[derive(Clone, Debug, Default)]
 pub struct About {
     /// The policy that answered, if any.
-    pub policy: Option<Arc<PolicyId>>,
+    pub policy: Option<SharedId>,
     /// The sender that allowed, or whose refusal is reported.
     pub sender: Option<Arc<str>>,
     /// What the token said, as far as it was read.
@@ -134,7 +134,7 @@ pub struct About {
     /// A denial is answered 503 whatever its reason (`--unmatched unavailable`).
     pub answer_unavailable: bool,
     /// Shadow floors that would have refused.
-    pub shadow_floors: Vec<(Arc<PolicyId>, Reason)>,
+    pub shadow_floors: Vec<(SharedId, Reason)>,
 }
 
 /// What a token says of itself; believed only when the signature was verified.
@@ -284,7 +284,7 @@ pub struct ReuseClaim {
     /// Until when it must be remembered (`exp` + skew), in milliseconds since the Unix epoch.
     pub expires_ms: i64,
     /// The policy it counts for.
-    pub policy: Arc<PolicyId>,
+    pub policy: SharedId,
     /// Observe or Deny.
     pub mode: ReuseMode,
     /// The proxy's request id: the same id again is a retried check, not reuse.
@@ -350,14 +350,14 @@ impl PendingAllow {
 /// An answer at the edge, of which a policy gives so many per second.
 #[derive(Debug)]
 pub struct PendingAnswer {
-    pub(super) policy: Arc<PolicyId>,
+    pub(super) policy: SharedId,
     pub(super) answered: Verdict,
 }
 
 impl PendingAnswer {
     /// The policy that answers.
     #[must_use]
-    pub const fn policy(&self) -> &Arc<PolicyId> {
+    pub const fn policy(&self) -> &SharedId {
         &self.policy
     }
 

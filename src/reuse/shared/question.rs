@@ -92,8 +92,6 @@ fn request_digest(key: &[u8; 32], id: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::sync::Arc;
-
     use ringfence_core::decide::{PolicyId, PolicyKind, ReuseMode};
 
     use super::*;
@@ -104,7 +102,7 @@ mod tests {
         ReuseClaim {
             key: [7; 32],
             expires_ms: NOW + 300_000,
-            policy: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid-1")),
+            policy: PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid-1").into(),
             mode: ReuseMode::Deny,
             request_id: request_id.map(Into::into),
         }

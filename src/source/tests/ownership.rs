@@ -44,7 +44,7 @@ fn ask(compiled: &Compiled, host: &str, path: &str, pin: Option<&str>) -> Option
     }
 }
 
-fn labels(policies: &[Arc<Policy>]) -> Vec<&str> {
+fn labels(policies: &[Policy]) -> Vec<&str> {
     policies.iter().map(|policy| &*policy.id.label).collect()
 }
 

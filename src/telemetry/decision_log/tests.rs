@@ -49,23 +49,22 @@ fn raw<'a>(target: &'a [u8], headers: Headers<'a>, body: Body<'a>) -> RawRequest
     }
 }
 
-fn policy() -> Arc<Policy> {
-    Arc::new(Policy {
-        id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid")),
+fn policy() -> Policy {
+    Policy {
+        id: PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "center", "uid").into(),
         mode: Mode::Enforce,
         matches: Match {
-            hosts: Box::default(),
+            hosts: Few::default(),
             paths: [PathPattern::prefix("/api"), PathPattern::prefix("/api/callbacks/")].into(),
             ignore_path_case: false,
         },
         rules: Rules::Senders { senders: Few::default(), forward: Arc::new(Forward::default()) },
-    })
+    }
 }
 
 fn denied(reason: Reason) -> Verdict {
     let token = TokenFacts::new(Some("iss"), Some("aud"), Some("k1"));
-    let about =
-        About { policy: Some(Arc::clone(&policy().id)), sender: Some("callbacks".into()), token: Some(token), verified: true, ..About::default() };
+    let about = About { policy: Some(policy().id), sender: Some("callbacks".into()), token: Some(token), verified: true, ..About::default() };
     Verdict { decision: Decision::Deny(reason), about }
 }
 
@@ -208,7 +207,7 @@ fn what_is_remarkable_is_said() {
     verdict.about.hidden_client = Some([10, 0, 0, 1].into());
     verdict.about.source_mismatch = true;
     verdict.about.token_reused = true;
-    let floor = Arc::new(PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "floor", "uid"));
+    let floor = PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "floor", "uid").into();
     verdict.about.shadow_floors.push((floor, Reason::SourceUnknown));
     let value = json_line(&verdict, &raw(b"/", Headers::new(false), Body::Absent));
     assert!(value["hint"].as_str().unwrap().contains("load balancer"));

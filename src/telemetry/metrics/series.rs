@@ -5,13 +5,14 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::BuildHasher,
+    ptr,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
-use ringfence_core::decide::{AllowReason, Decision, PolicyId, PolicySet, Reason, Rules, Sender, Verdict, Wire};
+use ringfence_core::decide::{AllowReason, Decision, PolicyId, PolicySet, Reason, Rules, Sender, SharedId, Verdict, Wire};
 
 use super::{counters, gauges};
 
@@ -86,7 +87,7 @@ struct Handle {
     checks: IntCounter,
     /// For an allow by a sender.
     last_allowed: Option<IntGauge>,
-    _policy: Option<Arc<PolicyId>>,
+    _policy: Option<SharedId>,
     _sender: Option<Arc<str>>,
 }
 
@@ -138,7 +139,7 @@ impl Series {
     pub(super) fn count(&self, verdict: &Verdict, wire: Wire, wall_ms: i64) {
         let about = &verdict.about;
         let outcome = Outcome::of(verdict);
-        let policy = about.policy.as_ref().map_or(Whose::Nobody, |policy| Whose::Policy(Arc::as_ptr(policy).addr()));
+        let policy = about.policy.as_ref().map_or(Whose::Nobody, |policy| Whose::Policy(ptr::from_ref::<PolicyId>(policy).addr()));
         let sender = about.sender.as_ref().map(|sender| Arc::as_ptr(sender).cast::<u8>().addr());
         self.with(Key { wire, outcome, policy, sender }, verdict, |handle| {
             handle.checks.inc();
@@ -253,7 +254,7 @@ fn labelled(policies: &PolicySet) -> HashMap<Box<str>, HashSet<Box<str>>> {
         (&policy.id, senders)
     });
     let without = parts.floors.iter().map(|floor| &floor.id).chain(&parts.unreadable).map(|id| (id, &[][..]));
-    let mut all: Vec<(&Arc<PolicyId>, &[Sender])> = with_senders.chain(without).collect();
+    let mut all: Vec<(&SharedId, &[Sender])> = with_senders.chain(without).collect();
     all.sort_by(|(a, _), (b, _)| a.label.cmp(&b.label));
     all.dedup_by(|(later, _), (earlier, _)| later.label == earlier.label);
     let mut counts: HashMap<&str, usize> = HashMap::new();

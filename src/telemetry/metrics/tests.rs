@@ -3,29 +3,29 @@
 use ringfence_core::{
     api::ObjectKey,
     compile::Finding,
-    decide::{About, Floor, Forward, Match, MethodRule, Policy, PolicyId, PolicyKind, PolicySetParts, Reason, Sender, SenderChecks},
+    decide::{About, Floor, Forward, Match, MethodRule, Policy, PolicyId, PolicyKind, PolicySetParts, Reason, Sender, SenderChecks, SharedId},
 };
 
 use super::*;
 
-fn policy(name: &str, senders: &[&str], mode: Mode) -> Arc<Policy> {
+fn policy(name: &str, senders: &[&str], mode: Mode) -> Policy {
     let sender = |name: &&str| Sender { name: (*name).into(), paths: Box::default(), methods: MethodRule::Any, checks: Err("unsound".into()) };
-    Arc::new(Policy {
-        id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", name, name)),
+    Policy {
+        id: PolicyId::new(PolicyKind::CallbackPolicy, "contoso", name, name).into(),
         mode,
         matches: Match::default(),
         rules: Rules::Senders { senders: senders.iter().map(sender).collect(), forward: Arc::new(Forward::default()) },
-    })
+    }
 }
 
-fn set(holders: Vec<Arc<Policy>>) -> PolicySet {
+fn set(holders: Vec<Policy>) -> PolicySet {
     PolicySet::new(PolicySetParts { holders, config_hash: 0xabcd_0000_0000_0001, ..PolicySetParts::default() })
 }
 
 /// A denial by the first sender of a policy.
 fn denied(policy: &Policy, reason: Reason) -> Verdict {
     let Rules::Senders { senders, .. } = &policy.rules else { panic!("no senders") };
-    let about = About { policy: Some(Arc::clone(&policy.id)), sender: senders.first().map(|sender| Arc::clone(&sender.name)), ..About::default() };
+    let about = About { policy: Some(policy.id.clone()), sender: senders.first().map(|sender| Arc::clone(&sender.name)), ..About::default() };
     Verdict { decision: Decision::Deny(reason), about }
 }
 
@@ -42,7 +42,7 @@ fn lines(metrics: &Metrics, prefix: &str) -> Vec<String> {
 fn a_series_is_counted_by_policy_sender_decision_and_reason() {
     let metrics = Metrics::new().unwrap();
     let center = policy("center", &["callbacks"], Mode::Enforce);
-    metrics.configured(&set(vec![Arc::clone(&center)]), &[]);
+    metrics.configured(&set(vec![center.clone()]), &[]);
     for _ in 0..3 {
         count(&metrics, &denied(&center, Reason::TokenExpired));
     }
@@ -62,7 +62,7 @@ fn a_series_is_counted_by_policy_sender_decision_and_reason() {
 fn what_is_gone_leaves_no_series() {
     let metrics = Metrics::new().unwrap();
     let (stays, goes) = (policy("stays", &["kept", "dropped"], Mode::Enforce), policy("goes", &["callbacks"], Mode::Enforce));
-    metrics.configured(&set(vec![Arc::clone(&stays), Arc::clone(&goes)]), &[]);
+    metrics.configured(&set(vec![stays.clone(), goes.clone()]), &[]);
     let mut of_dropped = denied(&stays, Reason::TokenExpired);
     of_dropped.about.sender = Some("dropped".into());
     let observed = |policy: &Policy| {
@@ -87,7 +87,7 @@ fn a_policy_that_is_compiled_anew_goes_on_counting() {
     let metrics = Metrics::new().unwrap();
     for _ in 0..2 {
         let center = policy("center", &["callbacks"], Mode::Enforce);
-        metrics.configured(&set(vec![Arc::clone(&center)]), &[]);
+        metrics.configured(&set(vec![center.clone()]), &[]);
         count(&metrics, &denied(&center, Reason::TokenExpired));
     }
     let counted = lines(&metrics, "ringfence_checks_total");
@@ -116,7 +116,7 @@ fn one_namespace_leaves_the_others_their_labels() {
     let mut policies: Vec<_> = (0..1_200).map(|number| policy(&format!("p{number:04}"), &["callbacks"], Mode::Enforce)).collect();
     for name in ["late", "later"] {
         let id = PolicyId::new(PolicyKind::CallbackPolicy, "fabrikam", name, name);
-        policies.push(Arc::new(Policy { id: Arc::new(id), ..Policy::clone(&policies[0]) }));
+        policies.push(Policy { id: id.into(), ..policies[0].clone() });
     }
     metrics.configured(&set(policies.clone()), &[]);
     for policy in &policies {
@@ -130,21 +130,21 @@ fn one_namespace_leaves_the_others_their_labels() {
 #[test]
 fn policies_are_shown_by_state() {
     let metrics = Metrics::new().unwrap();
-    let mut invalid = Policy::clone(&policy("invalid", &[], Mode::Enforce));
+    let mut invalid = policy("invalid", &[], Mode::Enforce);
     invalid.rules = Rules::Invalid { problem: "no senders".into(), forward: Arc::default() };
     let floor = Floor {
-        id: Arc::new(PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "floor", "floor")),
+        id: PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "floor", "floor").into(),
         mode: Mode::Shadow,
         matches: Match::default(),
         sources: Err("no sources".into()),
     };
     let sound = SenderChecks { sources: None, api_key: None, event_grid: None, token: None };
-    let mut degraded = Policy::clone(&policy("degraded", &["one", "other"], Mode::Enforce));
+    let mut degraded = policy("degraded", &["one", "other"], Mode::Enforce);
     let Rules::Senders { senders, .. } = &mut degraded.rules else { panic!("no senders") };
     senders[0].checks = Ok(sound);
     let all_unsound = policy("unsound", &["one", "other"], Mode::Enforce);
     let parts = PolicySetParts {
-        holders: vec![policy("a", &[], Mode::Enforce), policy("b", &[], Mode::Shadow), Arc::new(invalid), Arc::new(degraded), all_unsound],
+        holders: vec![policy("a", &[], Mode::Enforce), policy("b", &[], Mode::Shadow), invalid, degraded, all_unsound],
         pinnable: vec![policy("loser", &[], Mode::Enforce)],
         fallbacks: vec![policy("fallback", &[], Mode::Enforce)],
         floors: vec![floor],
@@ -171,8 +171,8 @@ fn policies_are_shown_by_state() {
 #[test]
 fn shadow_floors_have_a_metric_of_their_own() {
     let metrics = Metrics::new().unwrap();
-    let id = Arc::new(PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "floor", "floor"));
-    let floor = Floor { id: Arc::clone(&id), mode: Mode::Shadow, matches: Match::default(), sources: Err("none".into()) };
+    let id: SharedId = PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "floor", "floor").into();
+    let floor = Floor { id: id.clone(), mode: Mode::Shadow, matches: Match::default(), sources: Err("none".into()) };
     metrics.configured(&PolicySet::new(PolicySetParts { floors: vec![floor], ..PolicySetParts::default() }), &[]);
     let mut verdict = Verdict::deny(Reason::NoPolicy);
     verdict.about.shadow_floors.push((id, Reason::SourceDenied));

@@ -10,13 +10,13 @@ use super::{super::*, *};
 const NOW_MS: i64 = 1_800_000_000_000;
 const GOOD_KEY: &str = "0123456789abcdef";
 
-fn id(name: &str) -> Arc<PolicyId> {
-    Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "n", name, name))
+fn id(name: &str) -> SharedId {
+    PolicyId::new(PolicyKind::CallbackPolicy, "n", name, name).into()
 }
 
-fn policy(name: &str, mode: Mode, senders: Vec<Sender>, forward: Forward) -> Arc<Policy> {
+fn policy(name: &str, mode: Mode, senders: Vec<Sender>, forward: Forward) -> Policy {
     let matches = Match { hosts: [HostPattern::Exact("a.example".into())].into(), ..Match::default() };
-    Arc::new(Policy { id: id(name), mode, matches, rules: Rules::Senders { senders: senders.into(), forward: Arc::new(forward) } })
+    Policy { id: id(name), mode, matches, rules: Rules::Senders { senders: senders.into(), forward: Arc::new(forward) } }
 }
 
 fn sender(name: &str, checks: Result<SenderChecks, Box<str>>) -> Sender {

@@ -1,20 +1,22 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::{super::*, *};
 
-fn policy(name: &str, namespace: &str, hosts: Vec<HostPattern>, paths: Vec<PathPattern>, ignore_path_case: bool) -> Arc<Policy> {
-    Arc::new(Policy {
-        id: Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, namespace, name, name)),
+fn policy(name: &str, namespace: &str, hosts: Vec<HostPattern>, paths: Vec<PathPattern>, ignore_path_case: bool) -> Policy {
+    Policy {
+        id: PolicyId::new(PolicyKind::CallbackPolicy, namespace, name, name).into(),
         mode: Mode::Enforce,
         matches: Match { hosts: hosts.into(), paths: paths.into(), ignore_path_case },
         rules: Rules::Invalid { problem: "".into(), forward: Arc::default() },
-    })
+    }
 }
 
 fn select(set: &PolicySet, host: &str, path: &str) -> String {
-    match set.select(host, &Path::parse(path.as_bytes()).unwrap()) {
+    match set.claims(host).select(&Path::parse(path.as_bytes()).unwrap()) {
         Selection::Policy(policy) => policy.id.name.to_string(),
         Selection::Nothing => "nothing".into(),
         Selection::SpellingMatters => "case".into(),
@@ -131,7 +133,7 @@ fn a_wildcard_never_speaks_for_a_host_that_is_granted_to_another() {
 }
 
 /// The rules of product.md once more, written without any index.
-fn select_naively(holders: &[Arc<Policy>], host: &str, path: &str) -> Option<String> {
+fn select_naively(holders: &[Policy], host: &str, path: &str) -> Option<String> {
     let mut best: Option<((usize, usize, usize, usize), String)> = None;
     for policy in holders {
         for pattern in &policy.matches.hosts {
@@ -217,7 +219,7 @@ proptest! {
 fn matches_naively(pattern: &HostPattern, host: &str) -> bool {
     let labels = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     match pattern {
-        HostPattern::Exact(exact) => labels(exact) == labels(host),
+        HostPattern::Exact(exact) => labels(exact.as_str()) == labels(host),
         HostPattern::Suffix(suffix) => labels(host).len() > labels(suffix).len() && labels(host).ends_with(&labels(suffix)),
         HostPattern::Any => true,
     }
@@ -303,21 +305,19 @@ proptest! {
 
 #[test]
 fn a_policy_is_found_by_its_id() {
-    let fallback = Arc::new(Policy {
-        id: Arc::new(PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "n", "f")),
-        ..Policy::clone(&policy("n", "", vec![exact("a")], vec![], false))
-    });
+    let fallback =
+        Policy { id: PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "n", "f").into(), ..policy("n", "", vec![exact("a")], vec![], false) };
     let (holder, loser) = (policy("holder", "n", vec![exact("a")], vec![], false), policy("loser", "n", vec![exact("a")], vec![], false));
     let parts = PolicySetParts {
-        holders: vec![Arc::clone(&holder)],
-        pinnable: vec![Arc::clone(&loser)],
-        fallbacks: vec![policy("other", "", vec![], vec![], false), Arc::clone(&fallback)],
+        holders: vec![holder.clone()],
+        pinnable: vec![loser.clone()],
+        fallbacks: vec![policy("other", "", vec![], vec![], false), fallback.clone()],
         config_hash: 7,
         ..PolicySetParts::default()
     };
     let set = PolicySet::new(parts);
     for known in [&holder, &loser, &fallback] {
-        assert!(set.policy(&known.id).is_some_and(|found| Arc::ptr_eq(found, known)), "{}", known.id);
+        assert!(set.policy(&known.id).is_some_and(|found| found.id == known.id && found.matches.hosts == known.matches.hosts), "{}", known.id);
     }
     assert!(set.policy(&PolicyId::new(PolicyKind::CallbackPolicy, "n", "nobody", "x")).is_none());
     assert!(set.pinned("n/loser").is_some() && set.pinned("n").is_none() && set.pinned("loser").is_none());
@@ -336,10 +336,54 @@ fn hosts_of_any_length_are_found() {
     }
 }
 
+proptest! {
+    /// Policies with one place, several hosts, several paths, and with hosts in common: each host finds its own, and no other host anything.
+    #[test]
+    fn of_many_hosts_each_is_found(
+        shapes in proptest::collection::vec((proptest::collection::btree_set(0..400_usize, 1..4), proptest::collection::btree_set("/[ab]{1,2}", 0..3)), 0..120),
+        in_fallbacks in any::<bool>(),
+    ) {
+        let host = |number: usize| format!("h{number}{}.example", "x".repeat(number % 60));
+        let policies: Vec<_> = shapes.iter().enumerate().map(|(number, (hosts, paths))| {
+            let paths = paths.iter().map(|path| PathPattern::prefix(path)).collect();
+            policy(&number.to_string(), "n", hosts.iter().map(|number| exact(&host(*number))).collect(), paths, false)
+        }).collect();
+        let parts = PolicySetParts::default();
+        let parts = if in_fallbacks { PolicySetParts { fallbacks: policies, ..parts } } else { PolicySetParts { holders: policies, ..parts } };
+        let set = PolicySet::new(parts);
+        for asked in 0..400 {
+            let claiming = |(number, (hosts, _)): (usize, &(std::collections::BTreeSet<usize>, _))| hosts.contains(&asked).then(|| number.to_string());
+            let expected: std::collections::BTreeSet<_> = shapes.iter().enumerate().filter_map(claiming).collect();
+            let found = set.claims(&host(asked)).policies().map(|policy| policy.id.name.to_string()).collect();
+            prop_assert_eq!(&expected, &found, "{}", asked);
+            for path in ["/a", "/ab", "/b/x", "/"] {
+                let covers = |name: &&String| {
+                    let paths = &shapes[name.parse::<usize>().unwrap()].1;
+                    paths.is_empty() || paths.iter().any(|ours| path == ours || path.starts_with(&format!("{ours}/")))
+                };
+                let selected = select(&set, &host(asked), path);
+                prop_assert_eq!(selected == "nothing", expected.iter().find(covers).is_none(), "{} {} {}", asked, path, selected);
+                prop_assert!(selected == "nothing" || expected.iter().filter(covers).any(|name| *name == selected), "{} {}", asked, selected);
+            }
+        }
+    }
+}
+
+/// Pieces of one policy, which lost a place of it, are one policy to a path that both cover in one spelling or another.
+#[test]
+fn pieces_of_a_policy_are_that_policy() {
+    let piece = |name: &str, hosts, path: &str| policy(name, "n", hosts, vec![PathPattern::prefix(path)], false);
+    for (other, expected) in [("p", "p"), ("q", "case")] {
+        let holders = vec![piece("p", vec![exact("a.x")], "/API"), piece(other, vec![suffix("x")], "/api")];
+        let set = PolicySet::new(PolicySetParts { holders, ..PolicySetParts::default() });
+        assert_eq!(select(&set, "a.x", "/api"), expected);
+    }
+}
+
 /// Whoever may be meant by what cannot be read.
 #[test]
 fn what_cannot_be_read_claims_what_it_may_be_for() {
-    let unreadable = |namespace: &str| vec![Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, namespace, "broken", "b"))];
+    let unreadable = |namespace: &str| -> Vec<SharedId> { vec![PolicyId::new(PolicyKind::CallbackPolicy, namespace, "broken", "b").into()] };
     let mut grants = Grants::default();
     grants.add(&exact("a"), "x");
     for (unreadable, grants, host, expected) in [
@@ -356,6 +400,6 @@ fn what_cannot_be_read_claims_what_it_may_be_for() {
         let set = PolicySet::new(PolicySetParts { unreadable, grants, ..PolicySetParts::default() });
         assert_eq!(set.unreadable_claims(host), expected, "{label}");
         assert_eq!(set.is_unreadable("x/broken"), is_broken, "{label}");
-        assert!(!set.is_shadowed(host));
+        assert!(!set.claims(host).is_shadowed());
     }
 }

@@ -1,9 +1,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::{super::PolicyKind, *};
+use super::{
+    super::{PolicyId, PolicyKind},
+    *,
+};
 
-fn policy() -> Arc<PolicyId> {
-    Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "n", "p", "1"))
+fn policy() -> SharedId {
+    PolicyId::new(PolicyKind::CallbackPolicy, "n", "p", "1").into()
 }
 
 fn allow(reason: AllowReason) -> Verdict {

@@ -1,7 +1,7 @@
 //! Tests.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Instant};
+use std::{borrow::Cow, collections::BTreeMap, time::Instant};
 
 use bytes::BytesMut;
 use envoy_types::pb::{
@@ -32,7 +32,7 @@ fn expected(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn verdict(decision: Decision, verified: bool) -> Verdict {
     let about = About {
-        policy: Some(Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "calls", "uid"))),
+        policy: Some(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "calls", "uid").into()),
         sender: Some("acs".into()),
         token: Some(TokenFacts::new(Some("issuer"), Some("contoso-resource"), Some("k1"))),
         verified,
@@ -116,6 +116,6 @@ fn what_does_not_look_like_a_call_id_is_not_told() {
 fn long_names_of_policies_are_told_whole() {
     let mut verdict = verdict(Decision::Deny(Reason::TokenExpired), false);
     let name = "n".repeat(253);
-    verdict.about.policy = Some(Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", &name, "uid")));
+    verdict.about.policy = Some(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", &name, "uid").into());
     assert_eq!(read(&Metadata::of_verdict(&verdict, None)).get("policy"), Some(&format!("contoso/{name}")));
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use envoy_types::pb::envoy::service::auth::v3::OkHttpResponse;
 use proptest::{collection::vec, option, prelude::*};
-use ringfence_core::decide::{About, Allow, AllowReason, Forward, PolicyId, PolicyKind};
+use ringfence_core::decide::{About, Allow, AllowReason, Forward, PolicyId, PolicyKind, SharedId};
 
 use super::*;
 
@@ -186,9 +186,9 @@ fn every_answer_tells_its_decision_and_who_gave_it() {
     for reason in Reason::ALL {
         let (code, names) = told(&Verdict::deny(*reason));
         assert!(code != 0 && names == "decision reason", "{reason}: {code}, {names}");
-        let policy = Arc::new(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "calls", "uid"));
+        let policy: SharedId = PolicyId::new(PolicyKind::CallbackPolicy, "contoso", "calls", "uid").into();
         for answer_unavailable in [false, true] {
-            let about = About { policy: Some(Arc::clone(&policy)), sender: Some("acs".into()), answer_unavailable, ..About::default() };
+            let about = About { policy: Some(policy.clone()), sender: Some("acs".into()), answer_unavailable, ..About::default() };
             // FAIL-CLOSED: what is told besides never makes an allow of a denial.
             let (code, names) = told(&Verdict { decision: Decision::Deny(*reason), about });
             assert!(code != 0 && names == "decision policy reason sender", "{reason}: {code}, {names}");
