@@ -55,28 +55,58 @@ impl fmt::Display for KeyNote<'_> {
             ApiKeyCarrier::Header(name) => write!(f, "looked for in header `{name}`")?,
         }
         let ActiveKeys::Signing(signing) = &rule.active else { return Ok(()) };
-        match find_key(request, &rule.carrier).ok().and_then(|value| signed_url::expiry_of(&value)) {
+        let expires_ms = match find(request, &rule.carrier) {
+            Found::One(value) => signed_url::expiry_of(&value),
+            Found::Absent | Found::Ambiguous => None,
+        };
+        match expires_ms {
             Some(expires_ms) => ExpiryNote { expires_ms, longest_ms: signing.max_age_ms, now: *now }.fmt(f),
             None => f.write_str(", where there is no signature of the form `v1.EXPIRY.MAC`"),
         }
     }
 }
 
-/// What a query holds under one name.
+/// What a request holds under one name.
 #[derive(PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
-enum Parameter<'q> {
+pub(super) enum Found<'r> {
     Absent,
-    One(Cow<'q, [u8]>),
-    /// More than once, or spelled so that two readers would disagree.
+    One(Cow<'r, [u8]>),
+    /// More than once, or spelled so that two readers would disagree: nobody can say which one the upstream reads or the proxy strips.
     Ambiguous,
 }
 
-/// Whether the carrier's name appears in more than one way: then nobody can say which one the upstream reads or the proxy strips.
-pub(super) fn is_duplicated(request: &Request<'_>, carrier: &ApiKeyCarrier) -> bool {
+/// A key, where a sender looks for it: several senders mostly look in one place.
+pub(super) struct Sought<'r> {
+    carrier: &'r ApiKeyCarrier,
+    found: Found<'r>,
+}
+
+impl<'r> Sought<'r> {
+    /// Looks for the key in `carrier`.
+    pub(super) fn new(request: &'r Request<'_>, carrier: &'r ApiKeyCarrier) -> Self {
+        Self { carrier, found: find(request, carrier) }
+    }
+
+    pub(super) fn is_in(&self, carrier: &ApiKeyCarrier) -> bool {
+        self.carrier == carrier
+    }
+
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.found == Found::Ambiguous
+    }
+}
+
+/// What `carrier` carries.
+fn find<'r>(request: &'r Request<'_>, carrier: &ApiKeyCarrier) -> Found<'r> {
     match carrier {
-        ApiKeyCarrier::Query(name) => request.target.query.is_some_and(|query| find_parameter(query, name) == Parameter::Ambiguous),
-        ApiKeyCarrier::Header(name) => request.headers.one(name) == Header::Many || has_underscore_alias(request, name),
+        ApiKeyCarrier::Query(name) => request.target.query.map_or(Found::Absent, |query| find_parameter(query, name)),
+        ApiKeyCarrier::Header(name) => match request.headers.one(name) {
+            _ if has_underscore_alias(request, name) => Found::Ambiguous,
+            Header::Absent => Found::Absent,
+            Header::Many => Found::Ambiguous,
+            Header::One(value) => Found::One(Cow::Borrowed(value)),
+        },
     }
 }
 
@@ -87,15 +117,28 @@ fn has_underscore_alias(request: &Request<'_>, name: &str) -> bool {
     name.contains('-') && request.headers.iter().any(|(given, _)| is_alias(given))
 }
 
-/// Whether the request carries one of the active keys, or a signature of one over its own URL.
+/// Whether the request carries one of the active keys, or a signature of one over its own URL. `sought` may hold what was looked for before.
 ///
 /// # Errors
 /// `api_key_missing`, `api_key_invalid`, `duplicate_credential`, `url_signature_invalid`, `url_expired`, `clock_unsettled`.
-pub(super) fn check_api_key(request: &Request<'_>, rule: &ApiKeyRule, now: Now) -> Result<(), Reason> {
-    let key = find_key(request, &rule.carrier)?;
+pub(super) fn check_api_key(request: &Request<'_>, rule: &ApiKeyRule, sought: Option<&Sought<'_>>, now: Now) -> Result<(), Reason> {
+    let anew;
+    let found = match sought.filter(|sought| sought.is_in(&rule.carrier)) {
+        Some(sought) => &sought.found,
+        None => {
+            anew = find(request, &rule.carrier);
+            &anew
+        }
+    };
+    let key = match found {
+        Found::Absent => return Err(Reason::ApiKeyMissing),
+        Found::Ambiguous => return Err(Reason::DuplicateCredential),
+        Found::One(key) if key.is_empty() => return Err(Reason::ApiKeyMissing),
+        Found::One(key) => key,
+    };
     match &rule.active {
-        ActiveKeys::Digests(digests) => check_digest(&key, digests),
-        ActiveKeys::Signing(signing) => signed_url::check_signature(&key, signing, request, now),
+        ActiveKeys::Digests(digests) => check_digest(key, digests),
+        ActiveKeys::Signing(signing) => signed_url::check_signature(key, signing, request, now),
     }
 }
 
@@ -109,44 +152,27 @@ fn check_digest(key: &[u8], digests: &[[u8; 32]]) -> Result<(), Reason> {
     if matches { Ok(()) } else { Err(Reason::ApiKeyInvalid) }
 }
 
-/// What the carrier carries: something, and once.
-fn find_key<'r>(request: &'r Request<'_>, carrier: &ApiKeyCarrier) -> Result<Cow<'r, [u8]>, Reason> {
-    let key = match carrier {
-        ApiKeyCarrier::Query(name) => match find_parameter(request.target.query.unwrap_or_default(), name) {
-            Parameter::Absent => return Err(Reason::ApiKeyMissing),
-            Parameter::Ambiguous => return Err(Reason::DuplicateCredential),
-            Parameter::One(value) => value,
-        },
-        ApiKeyCarrier::Header(name) => match request.headers.one(name) {
-            Header::Absent => return Err(Reason::ApiKeyMissing),
-            Header::Many => return Err(Reason::DuplicateCredential),
-            Header::One(value) => Cow::Borrowed(value),
-        },
-    };
-    if key.is_empty() { Err(Reason::ApiKeyMissing) } else { Ok(key) }
-}
-
 /// Looks for `name` in a query. Parameters are separated by `&`; servers that also split at `;`, decode names or ignore their case must
 /// not see another key than we do, so whatever reads as `name` that way is ambiguous. `+` stays a plus.
-fn find_parameter<'q>(query: &'q [u8], name: &str) -> Parameter<'q> {
-    let mut found = Parameter::Absent;
+fn find_parameter<'q>(query: &'q [u8], name: &str) -> Found<'q> {
+    let mut found = Found::Absent;
     let mut rest = Some(query);
     while let Some(text) = rest {
         let (parameter, others) = split_at_byte(text, b'&');
         rest = others;
         if scan::find(b';', parameter).is_some() {
             if parameter.split(|byte| *byte == b';').any(|piece| reads_as(split_at_byte(piece, b'=').0, name)) {
-                return Parameter::Ambiguous;
+                return Found::Ambiguous;
             }
             continue;
         }
         let (spelled, value) = split_at_byte(parameter, b'=');
         if reads_as(spelled, name) {
-            if spelled != name.as_bytes() || found != Parameter::Absent {
-                return Parameter::Ambiguous;
+            if spelled != name.as_bytes() || found != Found::Absent {
+                return Found::Ambiguous;
             }
             let value = value.unwrap_or_default();
-            found = Parameter::One(if scan::find(b'%', value).is_some() { Cow::Owned(percent_decode(value)) } else { Cow::Borrowed(value) });
+            found = Found::One(if scan::find(b'%', value).is_some() { Cow::Owned(percent_decode(value)) } else { Cow::Borrowed(value) });
         }
     }
     found
@@ -182,25 +208,25 @@ mod tests {
 
     #[test]
     fn a_key_is_found_once_or_refused() {
-        let one = |value: &'static [u8]| Parameter::One(Cow::Borrowed(value));
-        let cases: &[(&str, Parameter<'_>)] = &[
-            ("", Parameter::Absent),
-            ("a=1&b=2", Parameter::Absent),
+        let one = |value: &'static [u8]| Found::One(Cow::Borrowed(value));
+        let cases: &[(&str, Found<'_>)] = &[
+            ("", Found::Absent),
+            ("a=1&b=2", Found::Absent),
             ("key=good", one(b"good")),
             ("a=1&key=good&b", one(b"good")),
-            ("key=a%2Bb+c", Parameter::One(Cow::Owned(b"a+b+c".to_vec()))),
+            ("key=a%2Bb+c", Found::One(Cow::Owned(b"a+b+c".to_vec()))),
             ("key=a=b", one(b"a=b")),
             ("key", one(b"")),
-            ("key=good&key=good", Parameter::Ambiguous),
-            ("key=good&k%65y=x", Parameter::Ambiguous),
-            ("k%65y=good", Parameter::Ambiguous),
-            ("KEY=good", Parameter::Ambiguous),
-            ("key=good&KEY=x", Parameter::Ambiguous),
-            ("key=good;x=1", Parameter::Ambiguous),
-            ("x=1;key=good", Parameter::Ambiguous),
-            ("key=good&x=1;key=y", Parameter::Ambiguous),
-            ("keys=1&ke=2&key2", Parameter::Absent),
-            ("a=key=good", Parameter::Absent),
+            ("key=good&key=good", Found::Ambiguous),
+            ("key=good&k%65y=x", Found::Ambiguous),
+            ("k%65y=good", Found::Ambiguous),
+            ("KEY=good", Found::Ambiguous),
+            ("key=good&KEY=x", Found::Ambiguous),
+            ("key=good;x=1", Found::Ambiguous),
+            ("x=1;key=good", Found::Ambiguous),
+            ("key=good&x=1;key=y", Found::Ambiguous),
+            ("keys=1&ke=2&key2", Found::Absent),
+            ("a=key=good", Found::Absent),
         ];
         for (query, expected) in cases {
             assert_eq!(find_parameter(query.as_bytes(), "key"), *expected, "{query}");
@@ -229,7 +255,12 @@ mod tests {
         let rule = ApiKeyRule { carrier: ApiKeyCarrier::Header("x-callback-key".into()), active: ActiveKeys::Digests(digests), strip: true };
         assert_eq!(rule.active.count(), active.len());
         assert_eq!(format!("{:?}", rule.active), format!("Digests({})", active.len()));
-        (is_duplicated(&request, &rule.carrier), check_api_key(&request, &rule, Now::settled(0)))
+        let sought = Sought::new(&request, &rule.carrier);
+        let result = check_api_key(&request, &rule, Some(&sought), Now::settled(0));
+        assert_eq!(check_api_key(&request, &rule, None, Now::settled(0)), result);
+        let elsewhere = ApiKeyCarrier::Query("x-callback-key".into());
+        assert_eq!(check_api_key(&request, &rule, Some(&Sought::new(&request, &elsewhere)), Now::settled(0)), result);
+        (sought.is_ambiguous(), result)
     }
 
     #[test]
@@ -244,10 +275,10 @@ mod tests {
             (&[("x-callback-key", "")], false, Err(Reason::ApiKeyMissing)),
             (&[], false, Err(Reason::ApiKeyMissing)),
             (&[("x-callback-key", "one"), ("x-callback-key", "one")], true, Err(Reason::DuplicateCredential)),
-            (&[("x-callback-key", "one"), ("x_callback-key", "one")], true, Ok(())),
-            (&[("x_callback_key", "one")], true, Err(Reason::ApiKeyMissing)),
+            (&[("x-callback-key", "one"), ("x_callback-key", "one")], true, Err(Reason::DuplicateCredential)),
+            (&[("x_callback_key", "one")], true, Err(Reason::DuplicateCredential)),
             (&[("X-Callback-Key", "one")], false, Ok(())),
-            (&[("x-callback-key", "one"), ("X_Callback-KEY", "one")], true, Ok(())),
+            (&[("x-callback-key", "one"), ("X_Callback-KEY", "one")], true, Err(Reason::DuplicateCredential)),
             (&[("x-callback-key", "one"), ("x_callback_keys", "one")], false, Ok(())),
             (&[("x-callback-key", "one"), ("x-other_name", "one")], false, Ok(())),
         ] {

@@ -10,7 +10,8 @@ use aws_lc_rs::digest;
 use super::{
     About, Allow, AllowReason, Answer, ApiKeyCarrier, Decided, Decision, Few, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow,
     PendingAnswer, Policy, PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched,
-    Verdict, WantedKey, credential,
+    Verdict, WantedKey,
+    credential::Sought,
     explain::SourceNote,
     index::{Claims, Coverage, Selection, coverage},
     sender::{self, Evidence, Met, SenderSteps, Unmet},
@@ -26,7 +27,8 @@ const MAX_FORWARDED: usize = 1024;
 #[must_use]
 pub fn decide(request: &Request<'_>, policies: &PolicySet, keys: &KeyRing, now: Now, trace: &mut impl Trace) -> Decided {
     let host = request.host.as_str();
-    let check = Check { request, policies, claims: policies.claims(host), keys, now, host, about: About::default(), trace };
+    let claims = policies.claims(host);
+    let check = Check { request, policies, claims, keys, now, host, authorization: Header::Absent, sought: None, about: About::default(), trace };
     check.run()
 }
 
@@ -39,6 +41,10 @@ struct Check<'c, T> {
     keys: &'c KeyRing,
     now: Now,
     host: &'c str,
+    /// The `Authorization` header; not looked for where nobody asks for it.
+    authorization: Header<'c>,
+    /// The API key, where a sender looks for it.
+    sought: Option<Sought<'c>>,
     about: About,
     trace: &'c mut T,
 }
@@ -77,7 +83,10 @@ impl<'c, T: Trace> Check<'c, T> {
             }
             path => path.as_ref().ok(),
         };
-        if is_claimed && request.headers.one("authorization") == Header::Many {
+        if is_guarded {
+            self.authorization = request.headers.one("authorization");
+        }
+        if is_claimed && self.authorization == Header::Many {
             self.fail("headers", None, Reason::DuplicateCredential, format_args!("more than one Authorization header"));
             return self.refuse_for_host(Reason::DuplicateCredential, path);
         }
@@ -214,15 +223,14 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// No credential may come in two spellings, and no proxy further on may be told to drop a header that decides something.
-    fn check_names(&mut self, policy: &Policy, senders: &[Sender], forward: &Forward) -> Result<(), Reason> {
+    fn check_names(&mut self, policy: &Policy, senders: &'c [Sender], forward: &'c Forward) -> Result<(), Reason> {
         let checks = || senders.iter().filter_map(|sender| sender.checks.as_ref().ok());
-        let mut carrier_before = None;
         for rule in checks().filter_map(|checks| checks.api_key.as_ref()) {
             // Nearly always all senders look for their keys in the same place.
-            if carrier_before.replace(&rule.carrier) == Some(&rule.carrier) {
+            if self.sought.as_ref().is_some_and(|sought| sought.is_in(&rule.carrier)) {
                 continue;
             }
-            if credential::is_duplicated(self.request, &rule.carrier) {
+            if self.sought.insert(Sought::new(self.request, &rule.carrier)).is_ambiguous() {
                 let (ApiKeyCarrier::Query(name) | ApiKeyCarrier::Header(name)) = &rule.carrier;
                 let detail = format_args!("`{name}` is given more than once, or in another spelling");
                 self.fail("api key", Some(&policy.id.label), Reason::DuplicateCredential, detail);
@@ -244,7 +252,7 @@ impl<'c, T: Trace> Check<'c, T> {
 
     /// Asks every sender on the path. Any allow wins; which of several is reported never depends on their order.
     fn check_senders(mut self, policy: &'c Policy, senders: &'c [Sender], path: &Path<'_>, forward: &'c Arc<Forward>) -> Decided {
-        let mut evidence = Evidence::new(self.request, self.keys, self.now);
+        let mut evidence = Evidence::new(self.request, self.authorization, self.sought.take(), self.keys, self.now);
         let mut granted: Option<Grant<'c>> = None;
         let mut refusals: Vec<Refusal<'c>> = Vec::new();
         for sender in on_path(policy, senders, path) {
@@ -264,7 +272,8 @@ impl<'c, T: Trace> Check<'c, T> {
 
     /// No sender allows: reports one refusal, and asks for a key first if that might change it.
     fn refuse(mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: Evidence<'_>) -> Decided {
-        let issuer = evidence.token().and_then(Token::issuer);
+        // Of one there is nothing to pick.
+        let issuer = evidence.token().filter(|_| refusals.len() > 1).and_then(Token::issuer);
         for refusal in &mut refusals {
             refusal.issuer_matches = issuer.is_some_and(|issuer| takes_issuer(refusal.sender, issuer));
         }

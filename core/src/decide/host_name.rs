@@ -3,13 +3,13 @@
 use std::fmt;
 
 /// A host's name, in lower case.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HostName(Text);
 
 /// Longest name that is kept in place: what is left of a cache line beside a tag and a pointer's alignment.
 const SHORT: usize = 54;
 
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Text {
     /// Filled up with zeros.
     Short {

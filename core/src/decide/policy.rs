@@ -118,7 +118,7 @@ pub struct Match {
 }
 
 /// A host in `match.hosts`, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// `callbacks.contoso.com`.
     Exact(HostName),
@@ -462,7 +462,11 @@ pub fn parse_guid(text: &str) -> Option<u128> {
 
 /// The number that at most 16 hexadecimal digits stand for.
 fn parse_hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |number: u64, digit| Some(number << 4 | u64::from(char::from(*digit).to_digit(16)?)))
+    // What is no digit is noticed once, at the end, by bits that no digit has.
+    let value = |digit: &u8| char::from(*digit).to_digit(16).unwrap_or(u32::MAX);
+    let (number, bits) =
+        digits.iter().map(value).fold((0, 0), |(number, bits): (u64, u32), value| (number << 4 | u64::from(value & 0xf), bits | value));
+    (bits <= 0xf).then_some(number)
 }
 
 /// What is done to the upstream request on allow.

@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc};
 
 use super::{
     About, Answer, ApiKeyCarrier, Audience, ClaimRule, EventGridRule, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch,
-    Reason, Request, SenderChecks, SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential, demands, entra,
+    Reason, Request, SenderChecks, SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential,
+    credential::Sought,
+    demands, entra,
     explain::{self, SourceNote},
     handshake::{self, Handshake},
     network::is_private,
@@ -17,6 +19,9 @@ const MAX_SENDERS: usize = 8;
 /// What is worked out once per request, however many senders look at it.
 pub(super) struct Evidence<'r> {
     request: &'r Request<'r>,
+    authorization: Header<'r>,
+    /// The API key, where one of the senders looks for it.
+    sought: Option<Sought<'r>>,
     keys: &'r KeyRing,
     now: Now,
     token: Option<Result<Token<'r>, Reason>>,
@@ -50,8 +55,8 @@ impl From<Reason> for Unmet {
 }
 
 impl<'r> Evidence<'r> {
-    pub(super) fn new(request: &'r Request<'r>, keys: &'r KeyRing, now: Now) -> Self {
-        Self { request, keys, now, token: None, tried: [None; MAX_SENDERS] }
+    pub(super) fn new(request: &'r Request<'r>, authorization: Header<'r>, sought: Option<Sought<'r>>, keys: &'r KeyRing, now: Now) -> Self {
+        Self { request, authorization, sought, keys, now, token: None, tried: [None; MAX_SENDERS] }
     }
 
     /// Whether the token that was read has a good signature of a key that was asked for.
@@ -83,7 +88,7 @@ impl<'r> Evidence<'r> {
             source_mismatch = result?;
         }
         if let Some(rule) = &checks.api_key {
-            let result = credential::check_api_key(self.request, rule, self.now);
+            let result = credential::check_api_key(self.request, rule, self.sought.as_ref(), self.now);
             steps.add("api key", result, format_args!("{}", credential::KeyNote { request: self.request, rule, now: self.now }));
             result?;
         }
@@ -110,14 +115,14 @@ impl<'r> Evidence<'r> {
 
     /// Form, algorithm, claims and time first; the key and the one expensive step last.
     fn check_token<'p>(&mut self, rule: &'p TokenRule) -> Result<&'p Audience, Unmet> {
-        let request = self.request;
-        let token = self.token.get_or_insert_with(|| Token::parse(token::bearer(request.headers.one("authorization"))?));
+        let authorization = self.authorization;
+        let token = self.token.get_or_insert_with(|| Token::parse(token::bearer(authorization)?));
         let token = token.as_ref().map_err(|reason| *reason)?;
         if !rule.algorithms.contains(token.signed.algorithm) {
             return Err(Reason::AlgorithmRefused.into());
         }
         let audience = claims::measure(&token.claims, token.payload(), rule, self.now)?;
-        let key = find_key(&rule.keys, token.kid(), self.keys, request)?;
+        let key = find_key(&rule.keys, token.kid(), self.keys, self.request)?;
         if !key.serves(token.signed.algorithm) {
             return Err(Reason::AlgorithmRefused.into());
         }

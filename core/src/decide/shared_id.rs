@@ -43,6 +43,7 @@ impl Deref for SharedId {
     type Target = PolicyId;
 
     fn deref(&self) -> &PolicyId {
+        debug_assert!(self.at as usize <= self.all.others.len(), "made by `new` or `unite`");
         let other = (self.at as usize).checked_sub(1).and_then(|at| self.all.others.get(at));
         other.unwrap_or(&self.all.first)
     }

@@ -87,6 +87,7 @@ struct Handle {
     checks: IntCounter,
     /// For an allow by a sender.
     last_allowed: Option<IntGauge>,
+    /// With those of all other policies of its set: a verdict of an old set that is counted late keeps them until the next reload.
     _policy: Option<SharedId>,
     _sender: Option<Arc<str>>,
 }
@@ -186,7 +187,7 @@ impl Series {
         Handle {
             checks: self.checks.with_label_values(&[key.wire.label(), policy, sender, decision, reason]),
             last_allowed: is_a_sender_s.then(|| self.last_allowed.with_label_values(&labels)),
-            _policy: verdict.about.policy.clone(),
+            _policy: verdict.about.policy.clone().filter(|_| key.policy != Whose::Other),
             _sender: verdict.about.sender.clone(),
         }
     }

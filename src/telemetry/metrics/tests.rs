@@ -58,6 +58,21 @@ fn a_series_is_counted_by_policy_sender_decision_and_reason() {
     assert_eq!(lines(&metrics, "ringfence_config_hash "), [format!("ringfence_config_hash {}", 1)]);
 }
 
+/// Policies of one set share the memory of their ids, and no series.
+#[test]
+fn policies_of_one_set_are_told_apart() {
+    let metrics = Metrics::new().unwrap();
+    let set = set(["a", "b", "c"].map(|name| policy(name, &[], Mode::Enforce)).into());
+    metrics.configured(&set, &[]);
+    for (policy, times) in set.parts().holders.iter().zip(1..) {
+        (0..times).for_each(|_| count(&metrics, &denied(policy, Reason::PolicyInvalid)));
+    }
+    let series = |policy, value| {
+        format!(r#"ringfence_checks_total{{decision="denied",listener="grpc",policy="contoso/{policy}",reason="policy_invalid",sender=""}} {value}"#)
+    };
+    assert_eq!(lines(&metrics, "ringfence_checks_total"), [series("a", 1), series("b", 2), series("c", 3)]);
+}
+
 #[test]
 fn what_is_gone_leaves_no_series() {
     let metrics = Metrics::new().unwrap();

@@ -103,8 +103,11 @@ impl ExactHosts {
         let (home, part) = self.home(host);
         let count = self.slots.len();
         let free = (home..count).chain(0..home).find(|at| self.slots.get(*at) == Some(&0));
+        // There is: `slots` is longer than there are hosts, of which there are fewer than a `u32` counts.
         if let (Some(slot), Ok(number)) = (free.and_then(|at| self.slots.get_mut(at)), u32::try_from(number + 1)) {
             *slot = part | number;
+        } else {
+            debug_assert!(false, "no place for {host}");
         }
     }
 
@@ -121,6 +124,9 @@ impl ExactHosts {
     }
 
     fn get<'p>(&'p self, policies: &'p [Policy], host: &str) -> Option<Exact<'p>> {
+        if self.slots.is_empty() {
+            return None;
+        }
         let (home, part) = self.home(host);
         let (before, from) = self.slots.split_at_checked(home)?;
         for slot in from.iter().chain(before).take_while(|slot| **slot != 0) {
@@ -170,8 +176,11 @@ impl<'p> Claims<'p, '_> {
         let (alone, crowded) = self.exact();
         let alone = alone.map(|policy| Candidate { policy, pattern: policy.matches.paths.first() });
         let entries = crowded.into_iter().chain(self.wildcards()).flat_map(move |table| table.matching(path));
-        let others =
-            entries.filter_map(|Entry { pattern, policy }| Some(Candidate { policy: self.policies.get(*policy as usize)?, pattern: Some(pattern) }));
+        let others = entries.filter_map(|Entry { pattern, policy }| {
+            let policy = self.policies.get(*policy as usize)?;
+            fetch(policy);
+            Some(Candidate { policy, pattern: Some(pattern) })
+        });
         alone.into_iter().filter(move |alone| alone.pattern.is_none_or(|pattern| pattern.covers_folded(path))).chain(others)
     }
 

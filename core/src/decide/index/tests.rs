@@ -92,6 +92,9 @@ fn another_case_is_never_another_policy() {
             policy("api", "n", vec![exact("a")], vec![PathPattern::prefix("/api")], false),
             policy("net", "n", vec![exact("a")], vec![PathPattern::prefix("/Net")], true),
             policy("own", "n", vec![exact("b")], vec![PathPattern::prefix("/api"), PathPattern::prefix("/")], false),
+            policy("alone", "n", vec![exact("c")], vec![PathPattern::exact("/api")], false),
+            policy("ignoring", "n", vec![exact("d")], vec![PathPattern::prefix("/api")], true),
+            policy("whole", "n", vec![exact("e")], vec![], false),
         ],
         ..PolicySetParts::default()
     });
@@ -103,6 +106,11 @@ fn another_case_is_never_another_policy() {
         ("a", "/Net/x", "net"),
         ("a", "/nET/x", "net"),
         ("b", "/API", "own"),
+        ("c", "/api", "alone"),
+        ("c", "/API", "case"),
+        ("c", "/x", "nothing"),
+        ("d", "/API", "ignoring"),
+        ("e", "/API", "whole"),
     ] {
         assert_eq!(select(&set, host, path), expected, "{host}{path}");
     }
@@ -115,14 +123,25 @@ fn a_wildcard_never_speaks_for_a_host_that_is_granted_to_another() {
     grants.add(&exact("a.x.com"), "y");
     grants.add(&suffix("deep.x.com"), "z");
     let set = PolicySet::new(PolicySetParts {
-        holders: vec![policy("wild", "x", vec![suffix("x.com")], vec![], false)],
-        fallbacks: vec![policy("fallback", "", vec![suffix("com")], vec![], false)],
+        holders: vec![
+            policy("wild", "x", vec![suffix("x.com")], vec![], false),
+            policy("taken", "x", vec![exact("a.x.com")], vec![], false),
+            policy("own", "x", vec![exact("b.x.com")], vec![PathPattern::exact("/own")], false),
+            policy("late", "z", vec![exact("deep.x.com")], vec![], false),
+        ],
+        fallbacks: vec![
+            policy("fallback", "", vec![suffix("com")], vec![], false),
+            policy("own-fallback", "", vec![exact("c.deep.x.com")], vec![], false),
+        ],
         grants: Some(grants),
         ..PolicySetParts::default()
     });
-    for (host, expected) in [("b.x.com", "wild"), ("a.x.com", "fallback"), ("c.deep.x.com", "fallback"), ("deep.x.com", "wild")] {
+    for (host, expected) in
+        [("b.x.com", "wild"), ("a.x.com", "fallback"), ("c.deep.x.com", "own-fallback"), ("d.deep.x.com", "fallback"), ("deep.x.com", "wild")]
+    {
         assert_eq!(select(&set, host, "/"), expected, "{host}");
     }
+    assert_eq!(select(&set, "b.x.com", "/own"), "own");
     let grants = set.parts().grants.as_ref().unwrap();
     assert!(grants.permits_pattern(&suffix("x.com"), "x") && grants.permits_pattern(&suffix("deeper.x.com"), "x"));
     assert!(
@@ -306,10 +325,11 @@ proptest! {
 #[test]
 fn a_policy_is_found_by_its_id() {
     let fallback =
-        Policy { id: PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "n", "f").into(), ..policy("n", "", vec![exact("a")], vec![], false) };
-    let (holder, loser) = (policy("holder", "n", vec![exact("a")], vec![], false), policy("loser", "n", vec![exact("a")], vec![], false));
+        Policy { id: PolicyId::new(PolicyKind::ClusterCallbackPolicy, "", "n", "f").into(), ..policy("n", "", vec![exact("c")], vec![], false) };
+    let (holder, loser) = (policy("holder", "n", vec![exact("a")], vec![], false), policy("loser", "n", vec![exact("b")], vec![], false));
     let parts = PolicySetParts {
-        holders: vec![holder.clone()],
+        // A piece of the other is there as well: the whole one counts.
+        holders: vec![holder.clone(), policy("loser", "n", vec![exact("d")], vec![], false)],
         pinnable: vec![loser.clone()],
         fallbacks: vec![policy("other", "", vec![], vec![], false), fallback.clone()],
         config_hash: 7,
@@ -362,8 +382,14 @@ proptest! {
                     paths.is_empty() || paths.iter().any(|ours| path == ours || path.starts_with(&format!("{ours}/")))
                 };
                 let selected = select(&set, &host(asked), path);
-                prop_assert_eq!(selected == "nothing", expected.iter().find(covers).is_none(), "{} {} {}", asked, path, selected);
-                prop_assert!(selected == "nothing" || expected.iter().filter(covers).any(|name| *name == selected), "{} {}", asked, selected);
+                // The longest prefix; `None` where nothing covers the path.
+                let reach = |name: &String| {
+                    let paths = &shapes[name.parse::<usize>().unwrap()].1;
+                    paths.iter().filter(|ours| path == **ours || path.starts_with(&format!("{ours}/"))).map(String::len).max()
+                };
+                let best = expected.iter().filter(covers).map(reach).max();
+                prop_assert_eq!(selected == "nothing", best.is_none(), "{} {} {}", asked, path, selected);
+                prop_assert!(selected == "nothing" || expected.contains(&selected) && Some(reach(&selected)) == best, "{} {}", asked, selected);
             }
         }
     }
