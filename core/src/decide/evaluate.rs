@@ -264,14 +264,14 @@ impl<'c, T: Trace> Check<'c, T> {
         }
         self.about.verified = evidence.is_verified();
         match granted {
-            Some(Grant { met: Met { answer: Some(answer), .. }, sender, .. }) => self.answer(policy, sender, *answer, evidence),
-            Some(grant) => self.allow(policy, grant, evidence, forward),
-            None => self.refuse(policy, refusals, evidence),
+            Some(Grant { met: Met { answer: Some(answer), .. }, sender, .. }) => self.answer(policy, sender, *answer, &mut evidence),
+            Some(grant) => self.allow(policy, grant, &mut evidence, forward),
+            None => self.refuse(policy, refusals, &mut evidence),
         }
     }
 
     /// No sender allows: reports one refusal, and asks for a key first if that might change it.
-    fn refuse(mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: Evidence<'_>) -> Decided {
+    fn refuse(mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: &mut Evidence<'_>) -> Decided {
         // Of one there is nothing to pick.
         let issuer = evidence.token().filter(|_| refusals.len() > 1).and_then(Token::issuer);
         for refusal in &mut refusals {
@@ -280,7 +280,7 @@ impl<'c, T: Trace> Check<'c, T> {
         let wanted = refusals.iter_mut().find_map(|refusal| refusal.unmet.wanted_key.take());
         // FAIL-CLOSED: a policy without any sender on the path was refused before; if not, it is a fault of ours.
         let Some(reported) = pick_refusal(&refusals) else { return self.deny(Reason::Internal) };
-        self.about.token = evidence.into_token_facts(None);
+        self.about.token = evidence.take_token_facts(None);
         self.about.sender = Some(Arc::clone(&reported.sender.name));
         let verdict = self.conclude(policy, Err(reported.unmet.reason));
         match wanted {
@@ -312,12 +312,12 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// A sender allows; where its token may be used once only, or is counted, the reuse store has the last word.
-    fn allow(mut self, policy: &Policy, grant: Grant<'_>, evidence: Evidence<'_>, forward: &Arc<Forward>) -> Decided {
+    fn allow(mut self, policy: &Policy, grant: Grant<'_>, evidence: &mut Evidence<'_>, forward: &Arc<Forward>) -> Decided {
         self.about.sender = Some(Arc::clone(&grant.sender.name));
         self.about.source_mismatch = grant.met.source_mismatch;
         // FAIL-CLOSED: a_handshake_spends_no_token (what it carries was not judged)
         let claim = grant.met.audience.and_then(|_| claim_reuse(policy, grant.checks, evidence.token(), self.request));
-        self.about.token = grant.met.audience.and_then(|audience| evidence.into_token_facts(Some(audience)));
+        self.about.token = grant.met.audience.and_then(|audience| evidence.take_token_facts(Some(audience)));
         let allowed = self.conclude(policy, Ok(grant.mutations));
         match claim {
             None => Decided::Final(allowed),
@@ -329,9 +329,9 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// A sender answers in the upstream's place; how often it may, others keep count of. Shadow does nothing in the upstream's place.
-    fn answer(mut self, policy: &Policy, sender: &Sender, answer: Answer, evidence: Evidence<'_>) -> Decided {
+    fn answer(mut self, policy: &Policy, sender: &Sender, answer: Answer, evidence: &mut Evidence<'_>) -> Decided {
         self.about.sender = Some(Arc::clone(&sender.name));
-        self.about.token = evidence.into_token_facts(None);
+        self.about.token = evidence.take_token_facts(None);
         match policy.mode {
             Mode::Shadow => Decided::Final(self.conclude(policy, Ok(shadow_mutations(policy.rules.forward())))),
             Mode::Enforce => {

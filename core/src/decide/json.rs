@@ -179,9 +179,20 @@ impl<'j> Scanner<'j> {
     }
 
     /// Reads past a quoted string. Returns where its text starts and whether it has escapes; its end is one before `at`.
+    #[inline]
     fn quoted(&mut self) -> Option<(usize, bool)> {
         self.expect(b'"')?;
         let start = self.at;
+        if self.has_escapes || self.has_controls {
+            return self.rest_of_quoted(start);
+        }
+        self.at += scan::find(b'"', self.text.as_bytes().get(start..)?)? + 1;
+        Some((start, false))
+    }
+
+    /// The same where the text may hold what is seldom.
+    #[cold]
+    fn rest_of_quoted(&mut self, start: usize) -> Option<(usize, bool)> {
         let mut has_escapes = false;
         let bytes = self.text.as_bytes();
         loop {

@@ -13,9 +13,6 @@ use super::{
     token::{self, Token},
 };
 
-/// Most senders of one policy.
-const MAX_SENDERS: usize = 8;
-
 /// What is worked out once per request, however many senders look at it.
 pub(super) struct Evidence<'r> {
     request: &'r Request<'r>,
@@ -25,8 +22,9 @@ pub(super) struct Evidence<'r> {
     keys: &'r KeyRing,
     now: Now,
     token: Option<Result<Token<'r>, Reason>>,
-    /// Keys that the token's signature was tried with, by address, and whether it was theirs. A ninth is tried anew.
-    tried: [Option<(*const VerifyingKey, bool)>; MAX_SENDERS],
+    /// Keys that the token's signature was tried with, by address, and whether it was theirs: one nearly always, then others.
+    tried: Option<(*const VerifyingKey, bool)>,
+    tried_too: Vec<(*const VerifyingKey, bool)>,
 }
 
 /// What a sender's demands came to when all of them are met.
@@ -56,12 +54,12 @@ impl From<Reason> for Unmet {
 
 impl<'r> Evidence<'r> {
     pub(super) fn new(request: &'r Request<'r>, authorization: Header<'r>, sought: Option<Sought<'r>>, keys: &'r KeyRing, now: Now) -> Self {
-        Self { request, authorization, sought, keys, now, token: None, tried: [None; MAX_SENDERS] }
+        Self { request, authorization, sought, keys, now, token: None, tried: None, tried_too: Vec::new() }
     }
 
     /// Whether the token that was read has a good signature of a key that was asked for.
     pub(super) fn is_verified(&self) -> bool {
-        self.tried.iter().flatten().any(|(_, verified)| *verified)
+        self.tried.iter().chain(&self.tried_too).any(|(_, verified)| *verified)
     }
 
     /// The token, if one was read and has the right form.
@@ -69,9 +67,9 @@ impl<'r> Evidence<'r> {
         self.token.as_ref()?.as_ref().ok()
     }
 
-    /// What the token says of itself, for the log. `audience` is the matched one.
-    pub(super) fn into_token_facts(self, audience: Option<&Audience>) -> Option<TokenFacts> {
-        Some(self.token?.ok()?.into_facts(audience.map(|audience| &*audience.value)))
+    /// What the token says of itself, for the log; there is none any more after that. `audience` is the matched one.
+    pub(super) fn take_token_facts(&mut self, audience: Option<&Audience>) -> Option<TokenFacts> {
+        Some(self.token.take()?.ok()?.into_facts(audience.map(|audience| &*audience.value)))
     }
 
     /// Checks everything that `checks` demands.
@@ -127,15 +125,15 @@ impl<'r> Evidence<'r> {
             return Err(Reason::AlgorithmRefused.into());
         }
         let address = std::ptr::from_ref(key);
-        let known = self.tried.iter().flatten().find(|(tried, _)| std::ptr::eq(*tried, address)).map(|(_, verified)| *verified);
+        let known = self.tried.iter().chain(&self.tried_too).find(|(tried, _)| std::ptr::eq(*tried, address)).map(|(_, verified)| *verified);
         let verified = match known {
             Some(verified) => verified,
             None => token.with_signature(|signature| key.verifies_signed(&token.signed, signature))?,
         };
-        if known.is_none()
-            && let Some(slot) = self.tried.iter_mut().find(|slot| slot.is_none())
-        {
-            *slot = Some((address, verified));
+        match (known, self.tried) {
+            (Some(_), _) => {}
+            (None, None) => self.tried = Some((address, verified)),
+            (None, Some(_)) => self.tried_too.push((address, verified)),
         }
         if !verified {
             return Err(Reason::SignatureInvalid.into());
