@@ -96,6 +96,7 @@ mod tests {
                 assert_eq!((&*id.name, id.to_string(), format!("{id:?}")), (&**name, format!("n/{name}"), format!("{:?}", **id)));
                 assert_eq!(together.iter().filter(|other| *other == id).count(), 1, "{name}");
                 assert!(*id == id.clone());
+                assert!(together.iter().all(|other| Arc::ptr_eq(&other.all, &id.all)), "they are counted together");
             }
         }
     }
