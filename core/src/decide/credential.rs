@@ -97,6 +97,11 @@ impl<'r> Sought<'r> {
     }
 }
 
+/// Whether the query has a parameter of this name more than once, or in another spelling.
+pub(super) fn is_ambiguous_parameter(request: &Request<'_>, name: &str) -> bool {
+    request.target.query.is_some_and(|query| find_parameter(query, name) == Found::Ambiguous)
+}
+
 /// What `carrier` carries.
 fn find<'r>(request: &'r Request<'_>, carrier: &ApiKeyCarrier) -> Found<'r> {
     match carrier {

@@ -11,7 +11,7 @@ use super::{
     About, Allow, AllowReason, Answer, ApiKeyCarrier, Decided, Decision, Few, Forward, Header, KeyRing, Mode, Mutations, Now, Path, PendingAllow,
     PendingAnswer, Policy, PolicySet, Reason, Request, ReuseClaim, ReuseMode, Rules, Sender, SenderChecks, Step, StepOutcome, Trace, Unmatched,
     Verdict, WantedKey,
-    credential::Sought,
+    credential::{self, Sought},
     explain::SourceNote,
     index::{Claims, Coverage, Selection, coverage},
     sender::{self, Evidence, Met, SenderSteps, Unmet},
@@ -86,7 +86,7 @@ impl<'c, T: Trace> Check<'c, T> {
         if is_guarded {
             self.authorization = request.headers.one("authorization");
         }
-        if is_claimed && self.authorization == Header::Many {
+        if (is_claimed || request.pin.is_some()) && self.authorization == Header::Many {
             self.fail("headers", None, Reason::DuplicateCredential, format_args!("more than one Authorization header"));
             return self.refuse_for_host(Reason::DuplicateCredential, path);
         }
@@ -232,10 +232,14 @@ impl<'c, T: Trace> Check<'c, T> {
             }
             if self.sought.insert(Sought::new(self.request, &rule.carrier)).is_ambiguous() {
                 let (ApiKeyCarrier::Query(name) | ApiKeyCarrier::Header(name)) = &rule.carrier;
-                let detail = format_args!("`{name}` is given more than once, or in another spelling");
-                self.fail("api key", Some(&policy.id.label), Reason::DuplicateCredential, detail);
-                return Err(Reason::DuplicateCredential);
+                return self.refuse_doubled(policy, name);
             }
+        }
+        // Of a sender that cannot be used it is known at least which parameter is taken out of the upstream request.
+        let is_unsound = senders.iter().any(|sender| sender.checks.is_err());
+        let mut stripped = forward.strip_query.iter().filter(|_| is_unsound);
+        if let Some(name) = stripped.find(|name| credential::is_ambiguous_parameter(self.request, name)) {
+            return self.refuse_doubled(policy, name);
         }
         let forwarded = forward.headers.iter().map(|(name, _)| name.as_ref());
         if sender::connection_nominates(self.request, checks().flat_map(sender::headers_read).chain(forwarded)) {
@@ -248,6 +252,12 @@ impl<'c, T: Trace> Check<'c, T> {
             return Err(Reason::MalformedRequest);
         }
         Ok(())
+    }
+
+    fn refuse_doubled(&mut self, policy: &Policy, name: &str) -> Result<(), Reason> {
+        let detail = format_args!("`{name}` is given more than once, or in another spelling");
+        self.fail("api key", Some(&policy.id.label), Reason::DuplicateCredential, detail);
+        Err(Reason::DuplicateCredential)
     }
 
     /// Asks every sender on the path. Any allow wins; which of several is reported never depends on their order.

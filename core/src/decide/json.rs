@@ -484,16 +484,17 @@ mod tests {
         #[test]
         fn what_the_library_writes_is_read(value in json(), text in ".{0,12}") {
             let document = serde_json::json!({"v": value, "s": text, "l": [text.clone(), text]});
-            let pretty = serde_json::to_string_pretty(&document).unwrap_or_default();
-            let (mut string, mut strings) = (None, None);
-            let read = Scanner::read_object(&pretty, |name, scanner| match name {
-                "s" => { string = Some(scanner.string()?.into_owned()); Some(()) }
-                "l" => { strings = Some(scanner.strings()?); Some(()) }
-                _ => scanner.skip(),
-            });
-            prop_assert!(read.is_some(), "{}", pretty);
-            prop_assert_eq!(string.as_deref(), document["s"].as_str());
-            prop_assert_eq!(strings.map(|strings| strings.len()), Some(2));
+            for written in [serde_json::to_string_pretty(&document), serde_json::to_string(&document)].map(Result::unwrap_or_default) {
+                let (mut string, mut strings) = (None, None);
+                let read = Scanner::read_object(&written, |name, scanner| match name {
+                    "s" => { string = Some(scanner.string()?.into_owned()); Some(()) }
+                    "l" => { strings = Some(scanner.strings()?); Some(()) }
+                    _ => scanner.skip(),
+                });
+                prop_assert!(read.is_some(), "{}", written);
+                prop_assert_eq!(string.as_deref(), document["s"].as_str());
+                prop_assert_eq!(strings.map(|strings| strings.len()), Some(2));
+            }
         }
 
         #[test]

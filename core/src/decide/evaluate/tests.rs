@@ -127,6 +127,60 @@ fn an_ambiguous_path_costs_the_same_however_many_policies_are_in_shadow() {
     assert_eq!(mutations.remove_headers().collect::<Vec<_>>(), ["x-user"]);
 }
 
+/// A request for a policy that may be pinned and holds no place, so that nobody claims its host.
+fn ask_pinned(mode: Mode, target: &str, authorizations: &[&str]) -> Verdict {
+    let no_token = sender("any", Ok(SenderChecks { sources: None, api_key: Some(api_key("key")), event_grid: None, token: None }));
+    let parts = PolicySetParts { pinnable: vec![policy("p", mode, vec![no_token], Forward::default())], ..PolicySetParts::default() };
+    let mut headers = Headers::new(false);
+    authorizations.iter().for_each(|value| headers.push("authorization", value.as_bytes()));
+    let raw = RawRequest {
+        arrived: Instant::now(),
+        wire: Wire::Grpc,
+        method: b"POST",
+        host: Some(b"a.example"),
+        target: target.as_bytes(),
+        headers,
+        source: None,
+        body: Body::Absent,
+        pin: Some("n/p".into()),
+        http2: false,
+        id: None,
+    };
+    match decide(&Request::new(&raw).unwrap(), &PolicySet::new(parts), &KeyRing::default(), Now::settled(NOW_MS), &mut NoTrace) {
+        Decided::Final(verdict) => verdict,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whoever asks for it: also where only a pin leads to the policy, and whatever its senders ask for.
+#[test]
+fn two_authorization_headers_are_refused_for_a_pinned_policy_that_holds_no_place() {
+    let good = format!("/?key={GOOD_KEY}");
+    for (mode, authorizations, reason) in [
+        (Mode::Enforce, &[][..], None),
+        (Mode::Enforce, &["Bearer a"], None),
+        (Mode::Enforce, &["Bearer a", "Bearer b"], Some(Reason::DuplicateCredential)),
+        (Mode::Shadow, &["Bearer a", "Bearer b"], Some(Reason::DuplicateCredential)),
+    ] {
+        assert_eq!(ask_pinned(mode, &good, authorizations).denied(), reason, "{mode:?} {authorizations:?}");
+    }
+}
+
+/// The key of a sender that cannot be used is taken out of the upstream request like the others: whoever reads it may not see another one.
+#[test]
+fn a_key_of_an_unsound_sender_may_not_be_given_twice_either() {
+    let key = SenderChecks { sources: None, api_key: Some(api_key("key")), event_grid: None, token: None };
+    let senders = vec![sender("sound", Ok(key)), sender("unsound", Err("no".into()))];
+    let forward = Forward { strip_query: ["key".into(), "code".into()].into(), ..Forward::default() };
+    let holders = vec![policy("p", Mode::Enforce, senders, forward)];
+    let set = PolicySet::new(PolicySetParts { holders, ..PolicySetParts::default() });
+    for (target, reason) in
+        [("", None), ("&code=x", None), ("&code=x&CODE=y", Some(Reason::DuplicateCredential)), ("&code=x&code=x", Some(Reason::DuplicateCredential))]
+    {
+        assert_eq!(ask(&set, &format!("/?key={GOOD_KEY}{target}"), None, None).denied(), reason, "{target}");
+    }
+}
+
 /// Senders of every kind that cannot all be sound.
 fn any_sender() -> impl Strategy<Value = Sender> {
     let source =
