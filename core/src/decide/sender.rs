@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use super::{
     About, Answer, ApiKeyCarrier, Audience, ClaimRule, EventGridRule, FetchedKeys, Header, KeyRing, KeySetId, KeySource, MethodRule, Now, OnMismatch,
-    Reason, Request, SenderChecks, SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims, credential,
-    credential::Sought,
+    Reason, Request, SenderChecks, SourceRule, Step, StepOutcome, TokenFacts, TokenRule, Trace, VerifyingKey, claims,
+    credential::{self, Sought},
     demands, entra,
     explain::{self, SourceNote},
     handshake::{self, Handshake},

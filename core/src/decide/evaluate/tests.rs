@@ -70,6 +70,12 @@ fn ask_with(set: &PolicySet, target: &str, source: Option<&str>, authorization: 
     if let Some(authorization) = authorization {
         headers.push("authorization", authorization.as_bytes());
     }
+    let body = event.map_or(Body::Absent, |event| Body::Complete(event.as_bytes()));
+    decided(set, target, headers, source, body, None)
+}
+
+/// The verdict about a request for `a.example`.
+fn decided(set: &PolicySet, target: &str, headers: Headers<'_>, source: Option<&str>, body: Body<'_>, pin: Option<&str>) -> Verdict {
     let raw = RawRequest {
         arrived: Instant::now(),
         wire: Wire::Grpc,
@@ -78,8 +84,8 @@ fn ask_with(set: &PolicySet, target: &str, source: Option<&str>, authorization: 
         target: target.as_bytes(),
         headers,
         source: source.map(|source| source.parse().unwrap()),
-        body: event.map_or(Body::Absent, |event| Body::Complete(event.as_bytes())),
-        pin: None,
+        body,
+        pin: pin.map(Into::into),
         http2: false,
         id: None,
     };
@@ -133,23 +139,7 @@ fn ask_pinned(mode: Mode, target: &str, authorizations: &[&str]) -> Verdict {
     let parts = PolicySetParts { pinnable: vec![policy("p", mode, vec![no_token], Forward::default())], ..PolicySetParts::default() };
     let mut headers = Headers::new(false);
     authorizations.iter().for_each(|value| headers.push("authorization", value.as_bytes()));
-    let raw = RawRequest {
-        arrived: Instant::now(),
-        wire: Wire::Grpc,
-        method: b"POST",
-        host: Some(b"a.example"),
-        target: target.as_bytes(),
-        headers,
-        source: None,
-        body: Body::Absent,
-        pin: Some("n/p".into()),
-        http2: false,
-        id: None,
-    };
-    match decide(&Request::new(&raw).unwrap(), &PolicySet::new(parts), &KeyRing::default(), Now::settled(NOW_MS), &mut NoTrace) {
-        Decided::Final(verdict) => verdict,
-        other => panic!("{other:?}"),
-    }
+    decided(&PolicySet::new(parts), target, headers, None, Body::Absent, Some("n/p"))
 }
 
 /// Whoever asks for it: also where only a pin leads to the policy, and whatever its senders ask for.
