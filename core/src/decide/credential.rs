@@ -4,7 +4,9 @@ use std::{borrow::Cow, fmt};
 
 use aws_lc_rs::{constant_time, digest};
 
-use super::{ApiKeyCarrier, ApiKeyRule, Few, Header, Now, Reason, Request, UrlSigning, explain::ExpiryNote, path::percent_decode, scan, signed_url};
+use super::{
+    ApiKeyCarrier, ApiKeyRule, Few, Header, Now, Reason, Request, Target, UrlSigning, explain::ExpiryNote, path::percent_decode, scan, signed_url,
+};
 
 /// Longest API key, in bytes once decoded.
 const MAX_KEY: usize = 256;
@@ -99,13 +101,13 @@ impl<'r> Sought<'r> {
 
 /// Whether the query has a parameter of this name more than once, or in another spelling.
 pub(super) fn is_ambiguous_parameter(request: &Request<'_>, name: &str) -> bool {
-    request.target.query.is_some_and(|query| find_parameter(query, name) == Found::Ambiguous)
+    find_in_query(&request.target, name) == Found::Ambiguous
 }
 
 /// What `carrier` carries.
 fn find<'r>(request: &'r Request<'_>, carrier: &ApiKeyCarrier) -> Found<'r> {
     match carrier {
-        ApiKeyCarrier::Query(name) => request.target.query.map_or(Found::Absent, |query| find_parameter(query, name)),
+        ApiKeyCarrier::Query(name) => find_in_query(&request.target, name),
         ApiKeyCarrier::Header(name) => match request.headers.one(name) {
             _ if has_underscore_alias(request, name) => Found::Ambiguous,
             Header::Absent => Found::Absent,
@@ -157,6 +159,19 @@ fn check_digest(key: &[u8], digests: &[[u8; 32]]) -> Result<(), Reason> {
     if matches { Ok(()) } else { Err(Reason::ApiKeyInvalid) }
 }
 
+/// What the query holds under `name`.
+fn find_in_query<'q>(target: &Target<'q>, name: &str) -> Found<'q> {
+    match target.query {
+        None => Found::Absent,
+        Some(query) if target.is_one_parameter => match split_at_byte(query, b'=') {
+            (spelled, value) if spelled == name.as_bytes() => Found::One(Cow::Borrowed(value.unwrap_or_default())),
+            (spelled, _) if spelled.eq_ignore_ascii_case(name.as_bytes()) => Found::Ambiguous,
+            _ => Found::Absent,
+        },
+        Some(query) => find_parameter(query, name),
+    }
+}
+
 /// Looks for `name` in a query. Parameters are separated by `&`; servers that also split at `;`, decode names or ignore their case must
 /// not see another key than we do, so whatever reads as `name` that way is ambiguous. `+` stays a plus.
 fn find_parameter<'q>(query: &'q [u8], name: &str) -> Found<'q> {
@@ -206,6 +221,8 @@ mod tests {
 
     use std::time::Instant;
 
+    use proptest::prelude::*;
+
     use super::{
         super::{Body, Headers, RawRequest, Wire},
         *,
@@ -238,23 +255,38 @@ mod tests {
         }
     }
 
-    /// What becomes of a key in `x-callback-key` under these keys, and whether it counts as given twice.
-    fn ask(headers: &[(&str, &str)], active: &[&str]) -> (bool, Result<(), Reason>) {
-        let mut own = Headers::new(false);
-        headers.iter().for_each(|(name, value)| own.push(*name, value.as_bytes()));
-        let raw = RawRequest {
+    fn raw<'a>(target: &'a [u8], headers: Headers<'a>) -> RawRequest<'a> {
+        RawRequest {
             arrived: Instant::now(),
             wire: Wire::Grpc,
             method: b"POST",
             host: Some(b"a.example"),
-            target: b"/",
-            headers: own,
+            target,
+            headers,
             source: None,
             body: Body::Absent,
             pin: None,
             http2: false,
             id: None,
-        };
+        }
+    }
+
+    proptest! {
+        /// Most queries are, and are not taken apart.
+        #[test]
+        fn a_query_of_one_parameter_holds_what_any_query_would(query in "[kKeEy=]{0,5}([&;%+65]?[=x!a]{0,9}){0,2}", name in "key|k|x") {
+            let target = format!("/?{query}");
+            let raw = raw(target.as_bytes(), Headers::new(false));
+            let request = Request::new(&raw).unwrap();
+            prop_assert_eq!(find_in_query(&request.target, &name), find_parameter(query.as_bytes(), &name));
+        }
+    }
+
+    /// What becomes of a key in `x-callback-key` under these keys, and whether it counts as given twice.
+    fn ask(headers: &[(&str, &str)], active: &[&str]) -> (bool, Result<(), Reason>) {
+        let mut own = Headers::new(false);
+        headers.iter().for_each(|(name, value)| own.push(*name, value.as_bytes()));
+        let raw = raw(b"/", own);
         let request = Request::new(&raw).unwrap();
         let digests = active.iter().map(|key| digest::digest(&digest::SHA256, key.as_bytes()).as_ref().try_into().unwrap()).collect();
         let rule = ApiKeyRule { carrier: ApiKeyCarrier::Header("x-callback-key".into()), active: ActiveKeys::Digests(digests), strip: true };

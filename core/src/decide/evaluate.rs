@@ -28,11 +28,11 @@ const MAX_FORWARDED: usize = 1024;
 pub fn decide(request: &Request<'_>, policies: &PolicySet, keys: &KeyRing, now: Now, trace: &mut impl Trace) -> Decided {
     let host = request.host.as_str();
     let claims = policies.claims(host);
-    let check = Check { request, policies, claims, keys, now, host, authorization: Header::Absent, sought: None, about: About::default(), trace };
+    let mut check = Check { request, policies, claims, keys, now, host, authorization: Header::Absent, sought: None, about: About::default(), trace };
     check.run()
 }
 
-/// One decision under way.
+/// One decision under way. Lent to each step and never handed on, which would be a copy of all of it.
 struct Check<'c, T> {
     request: &'c Request<'c>,
     policies: &'c PolicySet,
@@ -66,7 +66,7 @@ struct Grant<'p> {
 }
 
 impl<'c, T: Trace> Check<'c, T> {
-    fn run(mut self) -> Decided {
+    fn run(&mut self) -> Decided {
         let (request, policies, host) = (self.request, self.policies, self.host);
         if policies.parts().is_pending {
             // FAIL-CLOSED: no policy is known yet, not even whether one would refuse.
@@ -84,7 +84,7 @@ impl<'c, T: Trace> Check<'c, T> {
             path => path.as_ref().ok(),
         };
         if is_guarded {
-            self.authorization = request.headers.one("authorization");
+            self.authorization = request.headers.authorization();
         }
         if (is_claimed || request.pin.is_some()) && self.authorization == Header::Many {
             self.fail("headers", None, Reason::DuplicateCredential, format_args!("more than one Authorization header"));
@@ -174,7 +174,7 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// What happens where no policy matches.
-    fn unmatched(mut self, is_claimed: bool) -> Decided {
+    fn unmatched(&mut self, is_claimed: bool) -> Decided {
         // FAIL-CLOSED: a policy that cannot be read may be the one for this request: that is no allow, and no refusal.
         if self.policies.unreadable_claims(self.host) {
             return self.deny(Reason::PolicyInvalid);
@@ -182,7 +182,7 @@ impl<'c, T: Trace> Check<'c, T> {
         match self.policies.parts().unmatched {
             Unmatched::Allow if !is_claimed => {
                 let allow = Allow { reason: AllowReason::Unmatched, mutations: Mutations::default() };
-                Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
+                Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.take_about() })
             }
             Unmatched::Allow | Unmatched::Deny => self.deny(Reason::NoPolicy),
             Unmatched::Unavailable => {
@@ -192,7 +192,7 @@ impl<'c, T: Trace> Check<'c, T> {
         }
     }
 
-    fn check_policy(mut self, policy: &'c Policy, path: &Path<'_>) -> Decided {
+    fn check_policy(&mut self, policy: &'c Policy, path: &Path<'_>) -> Decided {
         self.about.policy = Some(policy.id.clone());
         let (senders, forward) = match &policy.rules {
             Rules::Senders { senders, forward } => (senders, forward),
@@ -201,17 +201,19 @@ impl<'c, T: Trace> Check<'c, T> {
                 return Decided::Final(self.conclude(policy, Err(Reason::PolicyInvalid)));
             }
         };
-        if let Some(sender) = senders.iter().find(|sender| covers(policy, sender, path) == Coverage::SpellingMatters) {
-            let detail = format_args!("sender `{}` is good for another spelling of the path", sender.name);
-            self.fail("path", Some(&policy.id.label), Reason::AmbiguousPath, detail);
-            return self.refuse_for_host(Reason::AmbiguousPath, Some(path));
-        }
-        let mut methods = on_path(policy, senders, path).map(|sender| sender::check_method(self.request, &sender.methods)).peekable();
-        if methods.peek().is_none() {
+        let on_path = match on_path(policy, senders, path) {
+            Ok(on_path) => on_path,
+            Err(sender) => {
+                let detail = format_args!("sender `{}` is good for another spelling of the path", sender.name);
+                self.fail("path", Some(&policy.id.label), Reason::AmbiguousPath, detail);
+                return self.refuse_for_host(Reason::AmbiguousPath, Some(path));
+            }
+        };
+        if on_path.is_empty() {
             self.fail("sender", Some(&policy.id.label), Reason::NoPolicy, format_args!("no sender is good for this path"));
             return Decided::Final(self.conclude(policy, Err(Reason::NoPolicy)));
         }
-        if methods.all(|method| method == Err(Reason::MethodDenied)) {
+        if on_path.iter().all(|sender| sender::check_method(self.request, &sender.methods) == Err(Reason::MethodDenied)) {
             let method = self.request.method;
             self.fail("method", Some(&policy.id.label), Reason::MethodDenied, format_args!("no sender on this path takes `{method}`"));
             return Decided::Final(self.conclude(policy, Err(Reason::MethodDenied)));
@@ -219,7 +221,7 @@ impl<'c, T: Trace> Check<'c, T> {
         if let Err(reason) = self.check_names(policy, senders, forward) {
             return if reason == Reason::DuplicateCredential { self.refuse_for_host(reason, Some(path)) } else { self.deny(reason) };
         }
-        self.check_senders(policy, senders, path, forward)
+        self.check_senders(policy, &on_path, forward)
     }
 
     /// No credential may come in two spellings, and no proxy further on may be told to drop a header that decides something.
@@ -261,11 +263,11 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// Asks every sender on the path. Any allow wins; which of several is reported never depends on their order.
-    fn check_senders(mut self, policy: &'c Policy, senders: &'c [Sender], path: &Path<'_>, forward: &'c Arc<Forward>) -> Decided {
+    fn check_senders(&mut self, policy: &'c Policy, on_path: &[&'c Sender], forward: &'c Arc<Forward>) -> Decided {
         let mut evidence = Evidence::new(self.request, self.authorization, self.sought.take(), self.keys, self.now);
         let mut granted: Option<Grant<'c>> = None;
         let mut refusals: Vec<Refusal<'c>> = Vec::new();
-        for sender in on_path(policy, senders, path) {
+        for sender in on_path {
             match self.check_sender(policy, sender, &mut evidence, forward) {
                 Ok(grant) if granted.as_ref().is_none_or(|known| grant.rank() < known.rank()) => granted = Some(grant),
                 Ok(_) => {}
@@ -281,7 +283,7 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// No sender allows: reports one refusal, and asks for a key first if that might change it.
-    fn refuse(mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: &mut Evidence<'_>) -> Decided {
+    fn refuse(&mut self, policy: &Policy, mut refusals: Vec<Refusal<'_>>, evidence: &mut Evidence<'_>) -> Decided {
         // Of one there is nothing to pick.
         let issuer = evidence.token().filter(|_| refusals.len() > 1).and_then(Token::issuer);
         for refusal in &mut refusals {
@@ -322,7 +324,7 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// A sender allows; where its token may be used once only, or is counted, the reuse store has the last word.
-    fn allow(mut self, policy: &Policy, grant: Grant<'_>, evidence: &mut Evidence<'_>, forward: &Arc<Forward>) -> Decided {
+    fn allow(&mut self, policy: &Policy, grant: Grant<'_>, evidence: &mut Evidence<'_>, forward: &Arc<Forward>) -> Decided {
         self.about.sender = Some(Arc::clone(&grant.sender.name));
         self.about.source_mismatch = grant.met.source_mismatch;
         // FAIL-CLOSED: a_handshake_spends_no_token (what it carries was not judged)
@@ -339,13 +341,13 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 
     /// A sender answers in the upstream's place; how often it may, others keep count of. Shadow does nothing in the upstream's place.
-    fn answer(mut self, policy: &Policy, sender: &Sender, answer: Answer, evidence: &mut Evidence<'_>) -> Decided {
+    fn answer(&mut self, policy: &Policy, sender: &Sender, answer: Answer, evidence: &mut Evidence<'_>) -> Decided {
         self.about.sender = Some(Arc::clone(&sender.name));
         self.about.token = evidence.take_token_facts(None);
         match policy.mode {
             Mode::Shadow => Decided::Final(self.conclude(policy, Ok(shadow_mutations(policy.rules.forward())))),
             Mode::Enforce => {
-                let answered = Verdict { decision: Decision::Answer(answer), about: self.about };
+                let answered = Verdict { decision: Decision::Answer(answer), about: self.take_about() };
                 Decided::NeedsTurn(PendingAnswer { policy: policy.id.clone(), answered })
             }
         }
@@ -353,7 +355,6 @@ impl<'c, T: Trace> Check<'c, T> {
 
     /// The policy's answer, or what its Shadow makes of it.
     fn conclude(&mut self, policy: &Policy, answer: Result<Mutations, Reason>) -> Verdict {
-        let about = std::mem::take(&mut self.about);
         let decision = match (answer, policy.mode) {
             (Ok(mutations), _) => Decision::Allow(Allow { reason: AllowReason::Allowed, mutations }),
             (Err(reason), Mode::Enforce) => Decision::Deny(reason),
@@ -362,12 +363,12 @@ impl<'c, T: Trace> Check<'c, T> {
                 Decision::Allow(Allow { reason: AllowReason::Shadowed(reason), mutations })
             }
         };
-        Verdict { decision, about }
+        Verdict { decision, about: self.take_about() }
     }
 
     /// Refuses what is wrong before a policy can be told apart: only where every policy that claims the host is in Shadow, and no floor
     /// stands in the way, is it let through and counted.
-    fn refuse_for_host(mut self, reason: Reason, path: Option<&Path<'_>>) -> Decided {
+    fn refuse_for_host(&mut self, reason: Reason, path: Option<&Path<'_>>) -> Decided {
         let pinned = self.request.pin.map(|pin| self.policies.pinned(pin));
         let pinned_enforces = pinned.is_some_and(|pinned| pinned.is_none_or(|policy| policy.mode == Mode::Enforce));
         if pinned_enforces || !self.claims.is_shadowed() {
@@ -380,11 +381,16 @@ impl<'c, T: Trace> Check<'c, T> {
         let taken_out = Forward::without_all(policies().map(|policy| policy.rules.forward()));
         self.about.policy = self.about.policy.take().or_else(|| policies().next().map(|policy| policy.id.clone()));
         let allow = Allow { reason: AllowReason::Shadowed(reason), mutations: shadow_mutations(&Arc::new(taken_out)) };
-        Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.about })
+        Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.take_about() })
     }
 
-    fn deny(self, reason: Reason) -> Decided {
-        Decided::Final(Verdict { decision: Decision::Deny(reason), about: self.about })
+    /// What the verdict is about: there is one of each check.
+    fn take_about(&mut self) -> About {
+        std::mem::take(&mut self.about)
+    }
+
+    fn deny(&mut self, reason: Reason) -> Decided {
+        Decided::Final(Verdict { decision: Decision::Deny(reason), about: self.take_about() })
     }
 
     fn pass(&mut self, stage: &'static str, policy: Option<&str>, detail: fmt::Arguments<'_>) {
@@ -400,14 +406,17 @@ impl<'c, T: Trace> Check<'c, T> {
     }
 }
 
-/// How a sender's own paths cover the request's.
-fn covers(policy: &Policy, sender: &Sender, path: &Path<'_>) -> Coverage {
-    coverage(&sender.paths, path, policy.matches.ignore_path_case)
-}
-
-/// The senders that are good for the path.
-fn on_path<'p>(policy: &Policy, senders: &'p [Sender], path: &Path<'_>) -> impl Iterator<Item = &'p Sender> {
-    senders.iter().filter(move |sender| covers(policy, sender, path) == Coverage::Covered)
+/// The senders that are good for the path, nearly always one.
+///
+/// # Errors
+/// A sender that is good for another spelling of it.
+fn on_path<'p>(policy: &Policy, senders: &'p [Sender], path: &Path<'_>) -> Result<Few<&'p Sender>, &'p Sender> {
+    let covering = senders.iter().filter_map(|sender| match coverage(&sender.paths, path, policy.matches.ignore_path_case) {
+        Coverage::Covered => Some(Ok(sender)),
+        Coverage::SpellingMatters => Some(Err(sender)),
+        Coverage::Outside => None,
+    });
+    covering.collect()
 }
 
 impl<'p> Grant<'p> {

@@ -32,6 +32,13 @@ impl Piece {
     }
 }
 
+/// Nothing.
+impl Default for Piece {
+    fn default() -> Self {
+        Self::Within(0..0)
+    }
+}
+
 impl From<&str> for Piece {
     fn from(text: &str) -> Self {
         Self::Own(text.into())

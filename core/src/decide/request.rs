@@ -92,14 +92,25 @@ impl fmt::Debug for Body<'_> {
 }
 
 /// A header as a credential has to be read: more than one is never the first one.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Header<'a> {
     /// Not there.
+    #[default]
     Absent,
     /// There once.
     One(&'a [u8]),
     /// There more than once, or joined by a comma on a wire that joins.
     Many,
+}
+
+impl<'a> Header<'a> {
+    /// This and one more of the same name.
+    const fn and(self, another: &'a [u8]) -> Self {
+        match self {
+            Self::Absent => Self::One(another),
+            Self::One(_) | Self::Many => Self::Many,
+        }
+    }
 }
 
 /// Shows how long it is: it may be a credential.
@@ -121,6 +132,8 @@ pub struct Headers<'a> {
     joined: bool,
     /// One bit per name that is there, by its length and ends: a name whose bit is not set is absent, which spares the search.
     marks: u64,
+    /// The one that nearly every policy asks for, seen as the headers are handed over. `Many` only counts lines, not what is joined in one.
+    authorization: Header<'a>,
 }
 
 /// Shows the names: the values may be credentials.
@@ -140,25 +153,43 @@ impl<'a> Headers<'a> {
     /// These names and values.
     #[must_use]
     pub fn of(entries: Vec<(&'a [u8], &'a [u8])>, joined: bool) -> Self {
-        let marks = entries.iter().fold(0, |marks, (name, _)| marks | mark(name));
-        Self { entries, joined, marks }
+        let (mut marks, mut authorization) = (0, Header::Absent);
+        for &(name, value) in &entries {
+            marks |= mark(name);
+            if is_authorization(name) {
+                authorization = authorization.and(value);
+            }
+        }
+        Self { entries, joined, marks, authorization }
     }
 
     /// Adds one header.
     pub fn push(&mut self, name: &'a (impl AsRef<[u8]> + ?Sized), value: &'a [u8]) {
         let name = name.as_ref();
         self.marks |= mark(name);
+        if is_authorization(name) {
+            self.authorization = self.authorization.and(value);
+        }
         self.entries.push((name, value));
     }
 
     /// The header of this name, for a credential or anything else of which there may be only one.
     #[must_use]
     pub fn one(&self, name: &str) -> Header<'a> {
-        let mut values = self.all(name);
-        match (values.next(), values.next()) {
-            (None, _) => Header::Absent,
-            (Some(value), None) if !(self.joined && memchr::memchr(b',', value).is_some()) => Header::One(value),
-            _ => Header::Many,
+        self.unless_joined(self.all(name).fold(Header::Absent, Header::and))
+    }
+
+    /// The same for `Authorization`, without a search.
+    #[must_use]
+    pub fn authorization(&self) -> Header<'a> {
+        self.unless_joined(self.authorization)
+    }
+
+    /// One line may be several headers where the wire joins them.
+    fn unless_joined(&self, header: Header<'a>) -> Header<'a> {
+        match header {
+            Header::One(value) if self.joined && memchr::memchr(b',', value).is_some() => Header::Many,
+            header => header,
         }
     }
 
@@ -177,6 +208,10 @@ impl<'a> Headers<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.entries.iter().copied()
     }
+}
+
+fn is_authorization(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"authorization")
 }
 
 /// One of 64 bits for a name, the same in either case.
@@ -352,6 +387,8 @@ pub struct Target<'a> {
     pub path: Result<Path<'a>, &'static str>,
     /// The query without its `?`, undecoded.
     pub query: Option<&'a [u8]>,
+    /// The query is one parameter, which stands there as it is meant: nothing in it separates or encodes.
+    pub(super) is_one_parameter: bool,
 }
 
 /// Without the query, which may hold a key.
@@ -373,10 +410,11 @@ impl<'a> Target<'a> {
             None => (target, None),
         };
         let is_unsound = |query: &[u8]| query.iter().fold(false, |found, byte| found | (*byte == b'#') | (*byte < 0x20) | (*byte == 0x7f));
-        if query.is_some_and(is_unsound) {
-            return Ok(Self { path: Err("a `#` or a control character in the query"), query });
+        let is_one_parameter = query.is_some_and(scan::is_plain);
+        if !is_one_parameter && query.is_some_and(is_unsound) {
+            return Ok(Self { path: Err("a `#` or a control character in the query"), query, is_one_parameter });
         }
-        Ok(Self { path: Path::parse(path), query })
+        Ok(Self { path: Path::parse(path), query, is_one_parameter })
     }
 }
 

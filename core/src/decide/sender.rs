@@ -69,7 +69,10 @@ impl<'r> Evidence<'r> {
 
     /// What the token says of itself, for the log; there is none any more after that. `audience` is the matched one.
     pub(super) fn take_token_facts(&mut self, audience: Option<&Audience>) -> Option<TokenFacts> {
-        Some(self.token.take()?.ok()?.into_facts(audience.map(|audience| &*audience.value)))
+        let Some(Ok(token)) = &mut self.token else { return None };
+        let facts = token.take_facts(audience.map(|audience| &*audience.value));
+        self.token = None;
+        Some(facts)
     }
 
     /// Checks everything that `checks` demands.

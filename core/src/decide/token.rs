@@ -9,14 +9,19 @@ use std::fmt;
 use serde_json::Value;
 
 use self::header::JoseHeader;
-use super::{Few, Header, Reason, TokenFacts, base64url, json::Scanner, keys::Signed, piece::Piece};
+use super::{
+    Few, Header, Reason, TokenFacts, base64url,
+    json::{KnownName, Scanner},
+    keys::Signed,
+    piece::Piece,
+};
 
 /// Longest token that is read, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 /// Longest signature, in bytes: that of an RSA key of 4096 bits.
 const MAX_SIGNATURE: usize = 512;
 /// The last second of the year 9999: later dates are not dates.
-const MAX_SECONDS: f64 = 253_402_300_799.0;
+const MAX_SECONDS: u64 = 253_402_300_799;
 
 /// A token that has the right form. Nothing in it is verified.
 pub(super) struct Token<'a> {
@@ -115,16 +120,17 @@ impl<'a> Token<'a> {
         self.claims.issuer(self.payload())
     }
 
-    /// What it says of itself, for the log. `audience` is the matched one.
-    pub(super) fn into_facts(self, audience: Option<&str>) -> TokenFacts {
+    /// What it says of itself, for the log, taken out of it: nothing else is left that can be read. `audience` is the matched one.
+    pub(super) fn take_facts(&mut self, audience: Option<&str>) -> TokenFacts {
+        let payload = self.text.get(self.payload_at..).unwrap_or_default();
         let given = match audience {
             // Nearly always spelled alike; else the policy's spelling counts.
-            Some(audience) => self.claims.audiences.iter().find(|given| given.of(self.payload()) == audience),
+            Some(audience) => self.claims.audiences.iter().find(|given| given.of(payload) == audience),
             None => self.claims.audiences.first(),
         };
         let audience = given.map(|given| given.clone().moved_by(self.payload_at)).or_else(|| audience.map(Piece::from));
-        let issuer = self.claims.issuer.map(|issuer| issuer.moved_by(self.payload_at));
-        TokenFacts::within(self.text, issuer, audience, Some(self.kid))
+        let issuer = self.claims.issuer.take().map(|issuer| issuer.moved_by(self.payload_at));
+        TokenFacts::within(std::mem::take(&mut self.text), issuer, audience, Some(std::mem::take(&mut self.kid)))
     }
 
     /// Hands the decoded signature to `verify`. It is decoded only here: most refusals never get this far.
@@ -165,14 +171,14 @@ impl Claims {
 
     fn parse(payload: &str) -> Option<Self> {
         let mut claims = Self::default();
-        Scanner::read_object(payload, |name, scanner| {
+        Scanner::read_object_knowing(payload, |name, scanner| {
             match name {
-                "iss" => claims.issuer = Some(scanner.piece()?),
-                "aud" => claims.audiences = scanner.pieces()?,
-                "exp" => claims.expires_ms = Some(read_date(scanner)?),
-                "nbf" => claims.not_before_ms = Some(read_date(scanner)?),
-                "iat" => claims.issued_at_ms = Some(read_date(scanner)?),
-                _ => scanner.skip()?,
+                Some(Registered::Issuer) => claims.issuer = Some(scanner.piece()?),
+                Some(Registered::Audience) => claims.audiences = scanner.pieces()?,
+                Some(Registered::Expires) => claims.expires_ms = Some(read_date(scanner)?),
+                Some(Registered::NotBefore) => claims.not_before_ms = Some(read_date(scanner)?),
+                Some(Registered::IssuedAt) => claims.issued_at_ms = Some(read_date(scanner)?),
+                Some(Registered::Subject | Registered::TokenId) | None => scanner.skip()?,
             }
             Some(())
         })?;
@@ -180,11 +186,46 @@ impl Claims {
     }
 }
 
+/// The registered claims (RFC 7519 section 4.1).
+#[derive(Clone, Copy)]
+enum Registered {
+    Issuer,
+    Subject,
+    Audience,
+    Expires,
+    NotBefore,
+    IssuedAt,
+    TokenId,
+}
+
+impl KnownName for Registered {
+    #[inline]
+    fn from_letters(letters: [u8; 3]) -> Option<Self> {
+        match &letters {
+            b"iss" => Some(Self::Issuer),
+            b"sub" => Some(Self::Subject),
+            b"aud" => Some(Self::Audience),
+            b"exp" => Some(Self::Expires),
+            b"nbf" => Some(Self::NotBefore),
+            b"iat" => Some(Self::IssuedAt),
+            b"jti" => Some(Self::TokenId),
+            _ => None,
+        }
+    }
+
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
 /// Seconds since the Unix epoch, whole or not (RFC 7519 section 2), in milliseconds.
 fn read_date(scanner: &mut Scanner<'_>) -> Option<i64> {
+    if let Some(seconds) = scanner.small_whole_number() {
+        return (seconds <= MAX_SECONDS).then_some(i64::try_from(seconds * 1000).ok()?);
+    }
     let seconds = scanner.number()?;
-    #[allow(clippy::cast_possible_truncation, reason = "bounded by MAX_SECONDS")]
-    (0.0..=MAX_SECONDS).contains(&seconds).then_some((seconds * 1000.0) as i64)
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "bounded by MAX_SECONDS")]
+    (0.0..=MAX_SECONDS as f64).contains(&seconds).then_some((seconds * 1000.0) as i64)
 }
 
 #[cfg(test)]

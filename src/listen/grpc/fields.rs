@@ -8,7 +8,11 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 /// The length of a field of `length` bytes with what stands before it.
 #[inline]
 pub(super) fn prefixed(tag: u32, length: usize) -> usize {
-    key_len(tag) + encoded_len_varint(length as u64) + length
+    match (tag, length) {
+        // As in [`open`].
+        (..16, ..128) => 2 + length,
+        _ => key_len(tag) + encoded_len_varint(length as u64) + length,
+    }
 }
 
 /// Writes what stands before a field of `length` bytes.

@@ -20,7 +20,7 @@ use ringfence_core::decide::{Answer, Decision, Mutations, RawRequest, Reason, Ve
 use super::{
     fields::{open, prefixed, text},
     frame::framed,
-    metadata::Metadata,
+    metadata::{EncodedOutcome, Metadata},
 };
 use crate::listen::{
     problem::{Denial, Status, denial},
@@ -75,8 +75,10 @@ pub(super) struct Renderer {
 /// A denial.
 #[derive(Debug)]
 struct Prepared {
-    /// Encoded, without the policy and sender that gave it.
+    /// Encoded, without its metadata.
     encoded: Vec<u8>,
+    /// The part of its metadata that does not say who gave it.
+    outcome: EncodedOutcome,
     /// Framed, of nobody in particular. Copied for each answer: threads that share one would hand the count of its holders to and fro.
     framed: Box<[u8]>,
 }
@@ -87,7 +89,7 @@ impl Renderer {
         let prepare = |reason: &Reason| {
             let response = from_reason(*reason, Status::of(*reason), reveal);
             let framed = frame(&response, &denial_metadata(*reason, told)).to_vec().into();
-            Prepared { encoded: response.encode_to_vec(), framed }
+            Prepared { encoded: response.encode_to_vec(), outcome: EncodedOutcome::of_denial(*reason), framed }
         };
         Self { denials: Reason::ALL.iter().map(prepare).collect(), reveal, told }
     }
@@ -102,7 +104,7 @@ impl Renderer {
             Decision::Allow(allow) => allowed(&allow.mutations, &metadata()),
             Decision::Deny(reason) if verdict.about.answer_unavailable => frame(&from_reason(*reason, Status::Unavailable, self.reveal), &metadata()),
             Decision::Deny(reason) => match self.prepared(*reason) {
-                Some(prepared) if verdict.about.policy.is_some() => prepared.frame(&metadata()),
+                Some(prepared) if verdict.about.policy.is_some() => prepared.frame(verdict, self.told),
                 _ => self.denial(*reason),
             },
             Decision::Answer(answer) => from_answer(answer).map_or_else(|| self.denial(Reason::Internal), |answer| frame(&answer, &metadata())),
@@ -129,7 +131,12 @@ fn denial_metadata(reason: Reason, told: ToldDecisions) -> Metadata<'static> {
 }
 
 impl Prepared {
-    fn frame(&self, metadata: &Metadata<'_>) -> Bytes {
+    /// Framed, and who gave it.
+    fn frame(&self, verdict: &Verdict, told: ToldDecisions) -> Bytes {
+        let metadata = match told {
+            ToldDecisions::Off => Metadata::NOTHING,
+            ToldDecisions::Denied | ToldDecisions::All => Metadata::of_denied(&self.outcome, verdict),
+        };
         framed(self.encoded.len() + metadata.encoded_len(), |buffer| {
             buffer.extend_from_slice(&self.encoded);
             metadata.encode(buffer);

@@ -220,6 +220,19 @@ proptest! {
         }
     }
 
+    #[test]
+    fn authorization_is_the_header_of_that_name(
+        lines in proptest::collection::vec(("[Aa]uthorizatio[nN]|[Aa]uthorization_|x-authorization|host", "[ab,]{0,2}"), 0..4),
+        joined: bool,
+    ) {
+        let at_once = Headers::of(lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect(), joined);
+        let mut one_by_one = Headers::new(joined);
+        lines.iter().for_each(|(name, value)| one_by_one.push(name, value.as_bytes()));
+        for headers in [at_once, one_by_one] {
+            prop_assert_eq!(headers.authorization(), headers.one("authorization"));
+        }
+    }
+
     /// Whatever passes means the same after any number of decodings, and has no way up or sideways.
     #[test]
     fn a_sound_path_survives_decoding(path in "/[a-c./%25eEfF;\\\\#0 ü]{0,12}") {

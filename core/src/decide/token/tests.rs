@@ -285,7 +285,7 @@ fn tokens_and_signatures_may_be_so_long_and_no_longer() {
 fn a_token_says_whose_it_is_and_for_whom() {
     let text = token(HEADER, r#"{"iss":"i","aud":["a","B"],"exp":1800000000}"#);
     let facts = |audience: Option<&str>| {
-        let facts = Token::parse(text.as_bytes()).unwrap().into_facts(audience);
+        let facts = Token::parse(text.as_bytes()).unwrap().take_facts(audience);
         (facts.issuer().map(str::to_owned), facts.audience().map(str::to_owned), facts.kid().map(str::to_owned))
     };
     for (audience, told) in [(None, "a"), (Some("a"), "a"), (Some("B"), "B"), (Some("b"), "b")] {
