@@ -31,9 +31,9 @@ use crate::{
 };
 
 /// Rounds in which all take turns; the first does not count.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 15;
 /// Requests of a round. In all rounds together there are fewer than the reuse store holds for one policy.
-const REQUESTS: usize = 10_000;
+const REQUESTS: usize = 4_000;
 /// Connections of clients, with one request under way on each.
 const CONNECTIONS: usize = 128;
 /// How long Envoy may take to listen.

@@ -367,9 +367,11 @@ pub(super) trait KnownName: Copy {
 /// The names of one object so far.
 #[derive(Default)]
 struct Names<'j> {
-    /// As many as nearly every object has. A name that is not kept leaves its place empty.
+    /// As many as nearly every object has.
     first: [&'j str; 16],
     more: Vec<&'j str>,
+    kept: usize,
+    /// All of them, also those that are not kept.
     count: usize,
     /// One bit per class of names: a new name in an unseen class needs no comparison.
     classes: u64,
@@ -382,14 +384,15 @@ impl<'j> Names<'j> {
         let edge = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default());
         let class = edge(bytes.first()).wrapping_mul(7) ^ edge(bytes.last()).wrapping_mul(3) ^ edge(bytes.get(1));
         let bit = 1 << (class % 64);
-        if self.classes & bit != 0 && self.first.iter().take(self.count).chain(&self.more).any(|known| *known == name) {
+        if self.classes & bit != 0 && self.first.iter().take(self.kept).chain(&self.more).any(|known| *known == name) {
             return None;
         }
         self.classes |= bit;
-        match self.first.get_mut(self.count) {
+        match self.first.get_mut(self.kept) {
             Some(place) => *place = name,
             None => self.more.push(name),
         }
+        self.kept += 1;
         self.count_one()
     }
 

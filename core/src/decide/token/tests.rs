@@ -87,6 +87,10 @@ fn payloads_are_strict() {
         r#"{"exp":253402300800}"#,
         r#"{"exp":true}"#,
         r#"{"exp":1,"exp":2}"#,
+        r#"{"exp":1,"exp" :2}"#,
+        r#"{"exp" :1,"exp":2}"#,
+        r#"{"jti":"a","jti":"b"}"#,
+        r#"{"sub":"a","iss":"i","sub"	: "a"}"#,
         r#"{"aud":"a","\u0061ud":"b"}"#,
         r#"{"x":{"y":1,"y":2}}"#,
         r#"{"x":[{"y":1,"y":2}]}"#,
@@ -99,6 +103,18 @@ fn payloads_are_strict() {
     }
     let many = |count: usize| format!("{{{}}}", (0..count).map(|number| format!("\"m{number}\":0")).collect::<Vec<_>>().join(","));
     assert_eq!((refusal(&token(HEADER, &many(64))), refusal(&token(HEADER, &many(65)))), (None, Some(Reason::TokenMalformed)));
+    let known = r#""iss":"i","sub":"s","aud":"a","exp":1,"nbf":1,"iat":1,"jti":"j","":0"#;
+    let with_known = |count: usize| many(count).replacen('{', &format!("{{{known},"), 1);
+    assert_eq!((refusal(&token(HEADER, &with_known(56))), refusal(&token(HEADER, &with_known(57)))), (None, Some(Reason::TokenMalformed)));
+    let doubled = |name: &str| with_known(40).replacen("\"m39\"", name, 1);
+    for (name, expected) in [
+        ("\"m40\"", None),
+        ("\"m0\"", Some(Reason::TokenMalformed)),
+        ("\"m38\"", Some(Reason::TokenMalformed)),
+        ("\"\"", Some(Reason::TokenMalformed)),
+    ] {
+        assert_eq!(refusal(&token(HEADER, &doubled(name))), expected, "{name}");
+    }
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(4000), "]".repeat(4000));
     assert_eq!(refusal(&token(HEADER, &deep)), Some(Reason::TokenMalformed));
     let not_utf8 = format!("{}.{}.c2ln", encode(HEADER), URL_SAFE_NO_PAD.encode(b"{\"iss\":\"\xff\"}"));
@@ -209,7 +225,7 @@ fn json() -> impl Strategy<Value = String> {
         "undefined",
     ];
     let name = prop_oneof![
-        8 => proptest::sample::select(vec!["alg", "kid", "iss", "aud", "exp", "nbf", "iat", "typ", "x"]).prop_map(str::to_owned),
+        8 => proptest::sample::select(vec!["alg", "kid", "iss", "aud", "exp", "nbf", "iat", "sub", "jti", "typ", "x"]).prop_map(str::to_owned),
         1 => proptest::sample::select(vec!["\\u0061ud", "ALG", "", "crit", "\u{212a}id", "exp\\u0000"]).prop_map(str::to_owned),
     ];
     let space = proptest::sample::select(vec!["", " ", "\n", "\r\t ", "\u{a0}", "/**/"]);
