@@ -30,7 +30,7 @@ use crate::{
     table::{Bound, Figure},
 };
 
-/// Rounds in which all take turns; the first does not count.
+/// Rounds in which all take turns, many and short, as the machine's speed changes within seconds; the first does not count.
 const ROUNDS: usize = 15;
 /// Requests of a round. In all rounds together there are fewer than the reuse store holds for one policy.
 const REQUESTS: usize = 4_000;

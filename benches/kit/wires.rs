@@ -5,6 +5,7 @@ use std::path::Path;
 use ringfence::issuer::Issuer;
 
 use crate::{
+    cores::Cores,
     decide::{median, median_ratio},
     http,
     load::{self, BUSY, ONE_EACH, Shape, Target},
@@ -28,11 +29,14 @@ type Times = [Vec<f64>; KINDS.len()];
 pub fn run() -> Vec<Figure> {
     eprintln!("the same checks over HTTP and over a Unix socket");
     let (site, program) = (Site::new(), Server::program());
+    // Who answers has a core for itself, as in `checks`.
+    let core = Cores::the_first();
     let [tcp, single] = [(); 2].map(|()| Server::start(&program, site.folder()));
     let http_flags = ["--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--http-dialects=nginx"];
     let http = Server::start_with(&program, site.folder(), &http_flags);
     let socket = site.folder().with_extension("socket");
     let unix = Server::start_with(&program, site.folder(), &[&format!("--grpc-listen=unix:{}", socket.display())]);
+    drop(core);
     let (mut over_tcp, mut over_unix, mut one_each, mut over_http) = (Times::default(), Times::default(), Times::default(), Times::default());
     for round in 0..ROUNDS {
         for (number, kind) in KINDS.into_iter().enumerate() {
@@ -71,7 +75,7 @@ pub fn run() -> Vec<Figure> {
 /// at a time reads and writes them together.
 fn grpc(server: &Server, target: Target, kind: Kind, shape: Shape, issuer: &Issuer) -> f64 {
     let Questions { messages, .. } = kind.ask(issuer, CHECKS);
-    let outcome = load::run(target, &messages, shape, || server.cpu());
+    let outcome = Cores::but_the_first().during(|| load::run(target, &messages, shape, || server.cpu()));
     kind.expect(&outcome.answers);
     outcome.cpu_per_call()
 }
@@ -79,7 +83,8 @@ fn grpc(server: &Server, target: Target, kind: Kind, shape: Shape, issuer: &Issu
 /// Over as many connections with one sub-request under way on each: HTTP/1.1 has no other way.
 fn nginx(server: &Server, kind: Kind, issuer: &Issuer) -> f64 {
     let requests = kind.nginx_lines(issuer, CHECKS);
-    let outcome = http::run(server.http(), &requests, kind.only_status(), ONE_EACH.connections, || server.cpu());
+    let ask = || http::run(server.http(), &requests, kind.only_status(), ONE_EACH.connections, || server.cpu());
+    let outcome = Cores::but_the_first().during(ask);
     let (before, after) = outcome.marks;
     after.since(&before) / outcome.times.len() as f64
 }

@@ -201,7 +201,7 @@ impl<'c, T: Trace> Check<'c, T> {
                 return Decided::Final(self.conclude(policy, Err(Reason::PolicyInvalid)));
             }
         };
-        let on_path = match on_path(policy, senders, path) {
+        let on_path = match senders_on(path, policy, senders) {
             Ok(on_path) => on_path,
             Err(sender) => {
                 let detail = format_args!("sender `{}` is good for another spelling of the path", sender.name);
@@ -384,7 +384,7 @@ impl<'c, T: Trace> Check<'c, T> {
         Decided::Final(Verdict { decision: Decision::Allow(allow), about: self.take_about() })
     }
 
-    /// What the verdict is about: there is one of each check.
+    /// What the verdict is about, to be taken once it is all known: a check ends with its verdict.
     fn take_about(&mut self) -> About {
         std::mem::take(&mut self.about)
     }
@@ -409,8 +409,8 @@ impl<'c, T: Trace> Check<'c, T> {
 /// The senders that are good for the path, nearly always one.
 ///
 /// # Errors
-/// A sender that is good for another spelling of it.
-fn on_path<'p>(policy: &Policy, senders: &'p [Sender], path: &Path<'_>) -> Result<Few<&'p Sender>, &'p Sender> {
+/// The first sender that is good for another spelling of it.
+fn senders_on<'p>(path: &Path<'_>, policy: &Policy, senders: &'p [Sender]) -> Result<Few<&'p Sender>, &'p Sender> {
     let covering = senders.iter().filter_map(|sender| match coverage(&sender.paths, path, policy.matches.ignore_path_case) {
         Coverage::Covered => Some(Ok(sender)),
         Coverage::SpellingMatters => Some(Err(sender)),

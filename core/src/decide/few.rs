@@ -59,7 +59,8 @@ impl<T, const N: usize> From<[T; N]> for Few<T> {
 
 impl<T> FromIterator<T> for Few<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        let mut items = items.into_iter();
+        // One that ends at an error would go on behind it.
+        let mut items = items.into_iter().fuse();
         match (items.next(), items.next()) {
             (Some(only), None) => Self::one(only),
             (first, second) => first.into_iter().chain(second).chain(items).collect::<Vec<T>>().into(),
@@ -99,6 +100,18 @@ impl<T: fmt::Debug> fmt::Debug for Few<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_first_error_nothing_more_is_asked() {
+        for count in 1..4 {
+            let mut asked = 0;
+            let errors = (0..count).map(|number| {
+                asked += 1;
+                Err::<(), _>(number)
+            });
+            assert_eq!((errors.collect::<Result<Few<()>, usize>>(), asked), (Err(0), 1));
+        }
+    }
 
     #[test]
     fn holds_what_it_is_made_of() {

@@ -33,8 +33,8 @@ impl<'j> Scanner<'j> {
         Self::read(text, |scanner| scanner.object(member))
     }
 
-    /// The same, told the names that `K` knows; `None` stands for any other. Of them it is asked once whether one has come before, and not of all
-    /// that came.
+    /// The same, where most names are known beforehand: `member` is called with the known one, or with `None` for any other. Whether a known name
+    /// comes twice is told by one bit; only the others are kept and compared.
     pub(super) fn read_object_knowing<K: KnownName>(text: &'j str, member: impl FnMut(Option<K>, &mut Self) -> Option<()>) -> Option<()> {
         Self::read(text, |scanner| scanner.object_knowing(member))
     }
@@ -137,7 +137,7 @@ impl<'j> Scanner<'j> {
     /// A number that is whole and below 10^15, spelled without sign, fraction and exponent. Where it is another, nothing is read.
     #[inline]
     pub(super) fn small_whole_number(&mut self) -> Option<u64> {
-        let (whole, length) = small_whole_number(self.text.as_bytes().get(self.at..)?)?;
+        let (whole, length) = leading_whole_number(self.text.as_bytes().get(self.at..)?)?;
         self.at += length;
         Some(whole)
     }
@@ -169,22 +169,23 @@ impl<'j> Scanner<'j> {
     fn object_knowing<K: KnownName>(&mut self, mut member: impl FnMut(Option<K>, &mut Self) -> Option<()>) -> Option<()> {
         let (mut names, mut known) = (Names::default(), 0_u32);
         self.sequence(b'{', b'}', |scanner| {
-            let (name, other) = match scanner.known_name::<K>() {
-                Some(name) => (Some(name), ""),
-                None => {
-                    let name = scanner.name()?;
-                    (name.as_bytes().try_into().ok().and_then(K::from_letters), name)
-                }
+            let name = match scanner.known_name::<K>() {
+                Some(name) => Name::Known(name),
+                None => Name::read(scanner.name()?),
             };
-            match name {
-                None => names.add(other)?,
-                Some(name) if known & name.bit() != 0 => return None,
-                Some(name) => {
+            let known_name = match name {
+                Name::Known(name) if known & name.bit() != 0 => return None,
+                Name::Known(name) => {
                     known |= name.bit();
                     names.count_one()?;
+                    Some(name)
                 }
-            }
-            member(name, scanner)
+                Name::Other(name) => {
+                    names.add(name)?;
+                    None
+                }
+            };
+            member(known_name, scanner)
         })
     }
 
@@ -198,10 +199,10 @@ impl<'j> Scanner<'j> {
         Some(name)
     }
 
-    /// The same where it is a known one, written without white space as nearly every encoder does. Else nothing is read.
+    /// The same where it is a known one with its colon right behind it, as nearly every encoder writes it. Else nothing is read.
     #[inline]
     fn known_name<K: KnownName>(&mut self) -> Option<K> {
-        // A known name has no quotes.
+        // No letter of a known name is a quote or a backslash, so that the second quote here is the one that ends it.
         let [b'"', a, b, c, b'"', b':'] = *self.text.as_bytes().get(self.at..)?.first_chunk()? else { return None };
         let name = K::from_letters([a, b, c])?;
         self.at += 6;
@@ -317,7 +318,7 @@ impl<'j> Scanner<'j> {
 /// The common case of a number, such as every date, at the beginning of `text`, and its length: so few digits that a double holds them
 /// exactly, no sign, no fraction and no exponent. `None` for any other.
 #[inline]
-fn small_whole_number(text: &[u8]) -> Option<(u64, usize)> {
+fn leading_whole_number(text: &[u8]) -> Option<(u64, usize)> {
     const MOST_DIGITS: usize = 15;
     let (mut value, mut length) = text.first_chunk().and_then(|first| eight_digits(*first)).map_or((0, 0), |value| (value, 8));
     for digit in text.iter().skip(length).map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10) {
@@ -355,13 +356,25 @@ fn is_escape(escaped: u8, rest: &[u8]) -> bool {
     }
 }
 
-/// Names that a reader waits for: three letters each.
+/// Names that a reader waits for: three ASCII letters each.
 pub(super) trait KnownName: Copy {
     /// The one that is written so.
     fn from_letters(letters: [u8; 3]) -> Option<Self>;
 
-    /// A bit of its own.
+    /// One bit, which no other of them has.
     fn bit(self) -> u32;
+}
+
+/// A member's name.
+enum Name<'j, K> {
+    Known(K),
+    Other(&'j str),
+}
+
+impl<'j, K: KnownName> Name<'j, K> {
+    fn read(name: &'j str) -> Self {
+        name.as_bytes().try_into().ok().and_then(K::from_letters).map_or(Self::Other(name), Self::Known)
+    }
 }
 
 /// The names of one object so far.
@@ -370,8 +383,9 @@ struct Names<'j> {
     /// As many as nearly every object has.
     first: [&'j str; 16],
     more: Vec<&'j str>,
+    /// How many are in `first` and `more`.
     kept: usize,
-    /// All of them, also those that are not kept.
+    /// How many there were, known ones included.
     count: usize,
     /// One bit per class of names: a new name in an unseen class needs no comparison.
     classes: u64,
@@ -396,7 +410,7 @@ impl<'j> Names<'j> {
         self.count_one()
     }
 
-    /// Counts a name that is not kept; `None` if there are too many.
+    /// Counts a name, kept or known; `None` if there are too many.
     fn count_one(&mut self) -> Option<()> {
         self.count += 1;
         (self.count <= MAX_MEMBERS).then_some(())
@@ -550,7 +564,7 @@ mod tests {
             let text = digits.clone() + &rest;
             let is_small = (1..=15).contains(&digits.len()) && !digits.starts_with('0') && !rest.starts_with(['.', 'e', 'E']);
             let expected = is_small.then(|| (digits.parse::<u64>().unwrap(), digits.len()));
-            prop_assert_eq!(small_whole_number(text.as_bytes()), expected, "{}", text);
+            prop_assert_eq!(leading_whole_number(text.as_bytes()), expected, "{}", text);
         }
     }
 

@@ -387,7 +387,7 @@ pub struct Target<'a> {
     pub path: Result<Path<'a>, &'static str>,
     /// The query without its `?`, undecoded.
     pub query: Option<&'a [u8]>,
-    /// The query is one parameter, which stands there as it is meant: nothing in it separates or encodes.
+    /// The query is one parameter at most, which stands there as it is meant: nothing in it separates or encodes.
     pub(super) is_one_parameter: bool,
 }
 

@@ -7,14 +7,12 @@ use std::fmt;
 
 use aws_lc_rs::{constant_time, hmac};
 
-use super::{Host, Now, Path, Reason, Request, base64url};
+use super::{Host, Now, Path, Reason, Request, base64url, time::MAX_SECONDS};
 
 /// The first line of what is signed: a signature made for anything else, with the same key, is none of a URL.
 const LABEL: &str = "ringfence-url-v1";
 /// The parameter's value begins with this: the version of the form and of what is signed.
 const VERSION: &[u8] = b"v1";
-/// The last second of the year 9999.
-const MAX_SECONDS: u64 = 253_402_300_799;
 /// Tolerated difference between the clock of whoever signs and ours.
 const CLOCK_SKEW_MS: i64 = 30_000;
 /// Bytes of an HMAC-SHA256.

@@ -1,5 +1,8 @@
 //! The time a decision is taken at, handed in by the caller.
 
+/// The last second of the year 9999, since the Unix epoch: later dates are not dates.
+pub(super) const MAX_SECONDS: u64 = 253_402_300_799;
+
 /// The time of one check, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {

@@ -14,14 +14,13 @@ use super::{
     json::{KnownName, Scanner},
     keys::Signed,
     piece::Piece,
+    time::MAX_SECONDS,
 };
 
 /// Longest token that is read, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 /// Longest signature, in bytes: that of an RSA key of 4096 bits.
 const MAX_SIGNATURE: usize = 512;
-/// The last second of the year 9999: later dates are not dates.
-const MAX_SECONDS: u64 = 253_402_300_799;
 
 /// A token that has the right form. Nothing in it is verified.
 pub(super) struct Token<'a> {
@@ -120,7 +119,8 @@ impl<'a> Token<'a> {
         self.claims.issuer(self.payload())
     }
 
-    /// What it says of itself, for the log, taken out of it: nothing else is left that can be read. `audience` is the matched one.
+    /// What it says of itself, for the log, together with the text that all else of it is read from: it must not be used any more. `audience` is
+    /// the matched one.
     pub(super) fn take_facts(&mut self, audience: Option<&str>) -> TokenFacts {
         let payload = self.text.get(self.payload_at..).unwrap_or_default();
         let given = match audience {
@@ -221,7 +221,7 @@ impl KnownName for Registered {
 /// Seconds since the Unix epoch, whole or not (RFC 7519 section 2), in milliseconds.
 fn read_date(scanner: &mut Scanner<'_>) -> Option<i64> {
     if let Some(seconds) = scanner.small_whole_number() {
-        return (seconds <= MAX_SECONDS).then_some(i64::try_from(seconds * 1000).ok()?);
+        return i64::try_from(seconds * 1000).ok().filter(|_| seconds <= MAX_SECONDS);
     }
     let seconds = scanner.number()?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "bounded by MAX_SECONDS")]

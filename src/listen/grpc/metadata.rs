@@ -36,12 +36,12 @@ enum Outcome<'v> {
     Encoded(&'v EncodedOutcome),
 }
 
-/// Of a denial, encoded: the same for all of one reason.
+/// That a request is denied and for which reason, encoded beforehand.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EncodedOutcome(Box<[u8]>);
 
 impl EncodedOutcome {
-    pub(super) fn of_denial(reason: Reason) -> Self {
+    pub(super) fn denied(reason: Reason) -> Self {
         let mut buffer = BytesMut::new();
         Metadata::of_denial(reason).encode_fields(&mut buffer);
         Self(buffer.as_ref().into())
@@ -58,8 +58,8 @@ impl<'v> Metadata<'v> {
         Self { outcome: Some(Outcome::Said { decision: "denied", reason: reason.code() }), ..Self::NOTHING }
     }
 
-    /// A refusal, whose reason is `outcome`, and who gave it.
-    pub(super) fn of_denied(outcome: &'v EncodedOutcome, verdict: &'v Verdict) -> Self {
+    /// A refusal and who gave it: the same as [`Self::of_verdict`] where `outcome` is of the verdict's reason.
+    pub(super) fn of_prepared(outcome: &'v EncodedOutcome, verdict: &'v Verdict) -> Self {
         Self { outcome: Some(Outcome::Encoded(outcome)), ..Self::of_whom(verdict) }
     }
 

@@ -89,7 +89,7 @@ impl Renderer {
         let prepare = |reason: &Reason| {
             let response = from_reason(*reason, Status::of(*reason), reveal);
             let framed = frame(&response, &denial_metadata(*reason, told)).to_vec().into();
-            Prepared { encoded: response.encode_to_vec(), outcome: EncodedOutcome::of_denial(*reason), framed }
+            Prepared { encoded: response.encode_to_vec(), outcome: EncodedOutcome::denied(*reason), framed }
         };
         Self { denials: Reason::ALL.iter().map(prepare).collect(), reveal, told }
     }
@@ -135,7 +135,7 @@ impl Prepared {
     fn frame(&self, verdict: &Verdict, told: ToldDecisions) -> Bytes {
         let metadata = match told {
             ToldDecisions::Off => Metadata::NOTHING,
-            ToldDecisions::Denied | ToldDecisions::All => Metadata::of_denied(&self.outcome, verdict),
+            ToldDecisions::Denied | ToldDecisions::All => Metadata::of_prepared(&self.outcome, verdict),
         };
         framed(self.encoded.len() + metadata.encoded_len(), |buffer| {
             buffer.extend_from_slice(&self.encoded);

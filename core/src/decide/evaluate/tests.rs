@@ -74,20 +74,32 @@ fn ask_with(set: &PolicySet, target: &str, source: Option<&str>, authorization: 
     decided(set, target, headers, source, body, None)
 }
 
-/// The verdict about a request for `a.example`.
-fn decided(set: &PolicySet, target: &str, headers: Headers<'_>, source: Option<&str>, body: Body<'_>, pin: Option<&str>) -> Verdict {
-    let raw = RawRequest {
+/// A request for `a.example`.
+fn raw_request<'a>() -> RawRequest<'a> {
+    RawRequest {
         arrived: Instant::now(),
         wire: Wire::Grpc,
         method: b"POST",
         host: Some(b"a.example"),
+        target: b"/",
+        headers: Headers::new(false),
+        source: None,
+        body: Body::Absent,
+        pin: None,
+        http2: false,
+        id: None,
+    }
+}
+
+/// The verdict about a request for `a.example`.
+fn decided(set: &PolicySet, target: &str, headers: Headers<'_>, source: Option<&str>, body: Body<'_>, pin: Option<&str>) -> Verdict {
+    let raw = RawRequest {
         target: target.as_bytes(),
         headers,
         source: source.map(|source| source.parse().unwrap()),
         body,
         pin: pin.map(Into::into),
-        http2: false,
-        id: None,
+        ..raw_request()
     };
     match decide(&Request::new(&raw).unwrap(), set, &KeyRing::default(), Now::settled(NOW_MS), &mut NoTrace) {
         Decided::Final(verdict) => verdict,
@@ -97,8 +109,37 @@ fn decided(set: &PolicySet, target: &str, headers: Headers<'_>, source: Option<&
     }
 }
 
+/// Keeps what is said at each step.
+#[derive(Default)]
+struct Said(Vec<String>);
+
+impl Trace for Said {
+    fn step(&mut self, step: Step<'_>) {
+        self.0.push(step.detail.to_string());
+    }
+}
+
 fn shadow_floor(name: &str, sources: SourceRule) -> Floor {
     Floor { id: id(name), mode: Mode::Shadow, matches: Match { hosts: [HostPattern::Any].into(), ..Match::default() }, sources: Ok(sources) }
+}
+
+#[test]
+fn of_senders_that_are_good_for_another_spelling_the_first_is_named() {
+    let at = |name: &str, path: &str| {
+        let checks = SenderChecks { sources: None, api_key: Some(api_key("key")), event_grid: None, token: None };
+        Sender { paths: [PathPattern::exact(path)].into(), ..sender(name, Ok(checks)) }
+    };
+    for paths in [&["/cb/x", "/cb/x"][..], &["/cb/x", "/cb/x", "/cb/x"], &["/other", "/cb/x", "/cb/X", "/cb/x"]] {
+        let first = paths.iter().position(|path| *path == "/cb/x").unwrap();
+        let senders = paths.iter().enumerate().map(|(number, path)| at(&format!("s{number}"), path)).collect();
+        let set =
+            PolicySet::new(PolicySetParts { holders: vec![policy("p", Mode::Enforce, senders, Forward::default())], ..PolicySetParts::default() });
+        let mut said = Said::default();
+        let raw = RawRequest { target: b"/cb/X", ..raw_request() };
+        let decided = decide(&Request::new(&raw).unwrap(), &set, &KeyRing::default(), Now::settled(NOW_MS), &mut said);
+        assert!(matches!(decided, Decided::Final(Verdict { decision: Decision::Deny(Reason::AmbiguousPath), .. })), "{decided:?}");
+        assert_eq!(said.0.last().unwrap(), &format!("sender `s{first}` is good for another spelling of the path"));
+    }
 }
 
 #[test]

@@ -115,6 +115,9 @@ fn payloads_are_strict() {
     ] {
         assert_eq!(refusal(&token(HEADER, &doubled(name))), expected, "{name}");
     }
+    // A name without letters beside names that are not kept.
+    assert_eq!(refusal(&token(HEADER, r#"{"iss":"i","p":0,"":0}"#)), None);
+    assert_eq!(refusal(&token(HEADER, r#"{"iss":"i","":0,"":0}"#)), Some(Reason::TokenMalformed));
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(4000), "]".repeat(4000));
     assert_eq!(refusal(&token(HEADER, &deep)), Some(Reason::TokenMalformed));
     let not_utf8 = format!("{}.{}.c2ln", encode(HEADER), URL_SAFE_NO_PAD.encode(b"{\"iss\":\"\xff\"}"));

@@ -119,3 +119,17 @@ fn long_names_of_policies_are_told_whole() {
     verdict.about.policy = Some(PolicyId::new(PolicyKind::CallbackPolicy, "contoso", &name, "uid").into());
     assert_eq!(read(&Metadata::of_verdict(&verdict, None)).get("policy"), Some(&format!("contoso/{name}")));
 }
+
+#[test]
+fn what_is_prepared_of_a_refusal_is_what_would_be_told_of_it() {
+    let encoded = |metadata: &Metadata<'_>| {
+        let mut buffer = BytesMut::new();
+        metadata.encode(&mut buffer);
+        (buffer, metadata.encoded_len())
+    };
+    for reason in Reason::ALL {
+        let verdict = verdict(Decision::Deny(*reason), true);
+        let outcome = EncodedOutcome::denied(*reason);
+        assert_eq!(encoded(&Metadata::of_prepared(&outcome, &verdict)), encoded(&Metadata::of_verdict(&verdict, None)), "{reason}");
+    }
+}
