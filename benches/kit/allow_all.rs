@@ -1,4 +1,5 @@
-//! An authorizer that allows everything unread: the least that a proxy's question can cost. It is this program, started as a process of its own.
+//! An authorizer that allows everything unread: the least that a proxy's question can cost, or the least that one can cost which is answered like
+//! this. It is this program, started as a process of its own.
 
 use std::{
     io::{BufRead, BufReader},
@@ -6,13 +7,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, OkHttpResponse, check_response};
 use h2::server::{SendResponse, handshake};
 use prost::Message;
 use tokio::net::TcpListener;
 
-/// The argument that makes this program the authorizer.
+/// The argument that makes this program the authorizer; its answer follows in base64url.
 pub const ARGUMENT: &str = "--allow-all-authorizer";
 
 /// The authorizer as a process. Dropping it ends it.
@@ -23,10 +25,15 @@ pub struct AllowAll {
 }
 
 impl AllowAll {
-    /// Starts it and waits until it listens.
+    /// Starts it and waits until it listens. Its answer changes nothing.
     pub fn start() -> Self {
+        Self::answering(&plain())
+    }
+
+    /// The same with this answer, which has its gRPC prefix.
+    pub fn answering(answer: &[u8]) -> Self {
         let program = std::env::current_exe().unwrap();
-        let mut child = Command::new(program).arg(ARGUMENT).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(program).args([ARGUMENT, &URL_SAFE_NO_PAD.encode(answer)]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, address: line.trim().parse().unwrap() }
@@ -45,9 +52,9 @@ impl Drop for AllowAll {
     }
 }
 
-/// Answers until it is killed.
-pub fn serve() {
-    let answer = Bytes::from(plain());
+/// Gives the answer that the command line holds until it is killed.
+pub fn serve(answer: &str) {
+    let answer = Bytes::from(URL_SAFE_NO_PAD.decode(answer).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -82,8 +82,10 @@ const SECTIONS: [Section; 9] = [
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if words.first().is_some_and(|word| word == allow_all::ARGUMENT) {
-        allow_all::serve();
+    if let [word, answer] = words.as_slice()
+        && word == allow_all::ARGUMENT
+    {
+        allow_all::serve(answer);
         return ExitCode::SUCCESS;
     }
     if let Some(kind) = words.first().and_then(|word| Kind::ALL.into_iter().find(|kind| kind.name() == word)) {

@@ -1,5 +1,9 @@
-//! Through a real Envoy with one worker: what asking costs its clients, beside an authorizer that allows everything unread, beside a Ringfence that
-//! tells Envoy of what it allows, too, beside Envoy's own `jwt_authn`, and beside an Envoy that asks nobody.
+//! Through a real Envoy with one worker: what asking costs its clients, beside an authorizer that allows everything unread, beside Envoy's own
+//! `jwt_authn`, and beside an Envoy that asks nobody.
+//!
+//! What Envoy is told to do costs it time, whoever tells it. An authorizer that allows all tells it nothing, and so does a Ringfence whose policy
+//! changes nothing in the request: these two are compared. Beside them are the demo's policy, an authorizer that gives that one's answer unread,
+//! and a Ringfence that tells Envoy of what it allows, too.
 //!
 //! Envoy has one core for itself. Whoever is asked has the others, together with the load: were all on the same cores, the rate would only say
 //! what everything costs together.
@@ -16,14 +20,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence::{cli::demo::folder::AUDIENCE, issuer::Issuer};
+use ringfence::{
+    cli::demo::folder::{self, AUDIENCE},
+    issuer::Issuer,
+};
 use serde_json::{Value, json};
 
 use crate::{
     allow_all::AllowAll,
     cores::Cores,
     decide::{median, median_ratio},
-    http,
+    http, load,
     questions::Kind,
     rounds::Site,
     server::{CpuTime, Server},
@@ -83,16 +90,22 @@ pub fn run() -> Vec<Figure> {
     let _cores = Cores::but_the_first();
     // The client's address is what a balancer before Envoy says.
     let flags = |told| ["--grpc-listen=127.0.0.1:0", "--grpc-client-address=xff:1", told];
-    let [ringfence, telling] =
-        ["--grpc-metadata=denied", "--grpc-metadata=all"].map(|told| Server::start_with(&program, site.folder(), &flags(told)));
+    let unchanging = tempfile::tempdir().unwrap();
+    fs::write(unchanging.path().join(folder::FILE), changing_nothing(&folder::policies(&site.issuer))).unwrap();
+    let start = |folder, told| Server::start_with(&program, folder, &flags(told));
+    let ringfence = start(unchanging.path(), "--grpc-metadata=denied");
+    let [demo, telling] = ["--grpc-metadata=denied", "--grpc-metadata=all"].map(|told| start(site.folder(), told));
     let allow_all = AllowAll::start();
+    let same_answer = AllowAll::answering(&answer(&Server::start(&program, site.folder()), &site.issuer));
     let asking = |address, process| Candidate::new(Some(ext_authz()), Some(address), Some(process));
     let mut candidates = [
         Candidate::new(None, None, None),
         Candidate::new(Some(jwt_authn(&site.issuer)), None, None),
         asking(allow_all.address, allow_all.id()),
-        asking(telling.grpc(), telling.id()),
         asking(ringfence.grpc(), ringfence.id()),
+        asking(demo.grpc(), demo.id()),
+        asking(same_answer.address, same_answer.id()),
+        asking(telling.grpc(), telling.id()),
     ];
     for round in 0..ROUNDS {
         let requests = Kind::Good.client_lines(&site.issuer, REQUESTS);
@@ -100,21 +113,50 @@ pub fn run() -> Vec<Figure> {
         let order = (0..candidates.len()).map(|number| (round + number) % candidates.len());
         order.collect::<Vec<_>>().into_iter().for_each(|number| candidates[number].round(&requests, round > 0));
     }
-    let [nobody, jwt, allow_all, telling, ringfence] = &candidates;
-    let mut figures: Vec<_> = [(nobody, NOBODY), (jwt, JWT), (allow_all, ALLOW_ALL), (telling, TELLING), (ringfence, RINGFENCE)]
-        .into_iter()
-        .flat_map(|(candidate, names)| own_figures(candidate, names))
-        .collect();
+    let [nobody, jwt, allow_all, ringfence, demo, same_answer, telling] = &candidates;
+    let names = [NOBODY, JWT, ALLOW_ALL, RINGFENCE, DEMO, SAME_ANSWER, TELLING];
+    let mut figures: Vec<_> = candidates.iter().zip(names).flat_map(|(candidate, names)| own_figures(candidate, names)).collect();
     let added = |candidate: &Candidate| candidate.p50.iter().zip(&nobody.p50).map(|(with, without)| with - without).collect::<Vec<_>>();
     figures.extend([
         Figure::micros("envoy.added", "added to p50 of 128 busy connections by Ringfence", median(added(ringfence))),
         Figure::micros("envoy.added_allow_all", "added to it by an authorizer that allows all", median(added(allow_all))),
-        Figure::ratio("envoy.throughput", "requests/s, Ringfence / allow-all", median_ratio(&ringfence.rates, &allow_all.rates))
-            .bound(Bound::AtLeast(0.95)),
+        Figure::ratio(
+            "envoy.throughput",
+            "requests/s, Ringfence / allow-all, neither changing anything",
+            median_ratio(&ringfence.rates, &allow_all.rates),
+        )
+        .bound(Bound::AtLeast(0.95)),
+        Figure::ratio(
+            "envoy.demo_throughput",
+            "requests/s, Ringfence with the demo's policy / allow-all",
+            median_ratio(&demo.rates, &allow_all.rates),
+        ),
+        Figure::ratio(
+            "envoy.same_answer",
+            "requests/s, that policy's answer given unread / allow-all",
+            median_ratio(&same_answer.rates, &allow_all.rates),
+        ),
         Figure::ratio("envoy.telling_throughput", "requests/s, Ringfence that tells all / allow-all", median_ratio(&telling.rates, &allow_all.rates)),
         Figure::ratio("envoy.jwt_throughput", "requests/s, Ringfence / Envoy's jwt_authn", median_ratio(&ringfence.rates, &jwt.rates)),
     ]);
     figures
+}
+
+/// The demo's policies without what they change in an allowed request.
+fn changing_nothing(policies: &str) -> String {
+    let lines =
+        policies.lines().filter(|line| !line.trim_start().starts_with("forward:") && !line.trim_start().starts_with("headers: [{name: x-acs"));
+    let policies = lines.collect::<Vec<_>>().join("\n");
+    let kept = policies.replace("apiKey: {query: key,", "apiKey: {query: key, upstream: Forward,");
+    assert!(kept.matches("upstream: Forward").count() == 2 && !kept.contains("x-acs-audience"), "{kept}");
+    kept
+}
+
+/// What a good webhook is answered.
+fn answer(server: &Server, issuer: &Issuer) -> Vec<u8> {
+    let (answers, _) = load::one_by_one(server.grpc(), &Kind::Good.ask(issuer, 1).messages);
+    Kind::Good.expect(&answers);
+    answers.into_iter().next().unwrap().0
 }
 
 /// Names and texts of a candidate's figures.
@@ -140,6 +182,20 @@ const ALLOW_ALL: Names = [
     ("envoy.allow_all.p99", "Envoy + allow-all: p99"),
     ("envoy.allow_all.envoy_cpu", "Envoy + allow-all: CPU of Envoy per request"),
     ("envoy.allow_all.cpu", "Envoy + allow-all: CPU of both per request"),
+];
+const DEMO: Names = [
+    ("envoy.demo.rate", "Envoy + Ringfence, demo's policy: requests/s"),
+    ("envoy.demo.p50", "Envoy + Ringfence, demo's policy: p50 of 128 connections"),
+    ("envoy.demo.p99", "Envoy + Ringfence, demo's policy: p99"),
+    ("envoy.demo.envoy_cpu", "Envoy + Ringfence, demo's policy: CPU of Envoy per request"),
+    ("envoy.demo.cpu", "Envoy + Ringfence, demo's policy: CPU of both per request"),
+];
+const SAME_ANSWER: Names = [
+    ("envoy.same.rate", "Envoy + that answer unread: requests/s"),
+    ("envoy.same.p50", "Envoy + that answer unread: p50 of 128 connections"),
+    ("envoy.same.p99", "Envoy + that answer unread: p99"),
+    ("envoy.same.envoy_cpu", "Envoy + that answer unread: CPU of Envoy per request"),
+    ("envoy.same.cpu", "Envoy + that answer unread: CPU of both per request"),
 ];
 const TELLING: Names = [
     ("envoy.telling.rate", "Envoy + Ringfence that tells all: requests/s"),
