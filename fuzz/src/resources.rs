@@ -30,15 +30,25 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// YAML 1.2 takes in JSON: whatever of that is read here reads as any JSON reader has it.
+/// YAML 1.2 takes in JSON: whatever of that is read here reads as any JSON reader has it, but for a zero below zero, which is a whole number here.
 fn assert_json_reads_as_json(text: &str) {
     let Ok(json) = serde_json::from_str::<Value>(text) else { return };
     if let Ok(documents) = documents(text) {
         match documents.as_slice() {
             [] => assert!(json.is_null()),
-            [document] => assert_eq!(*document, json),
+            [document] => assert_eq!(with_one_zero(document.clone()), with_one_zero(json)),
             several => panic!("{} documents in one", several.len()),
         }
+    }
+}
+
+/// The value with every zero in it written the same way.
+fn with_one_zero(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) => 0.into(),
+        Value::Array(items) => items.into_iter().map(with_one_zero).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, with_one_zero(value))).collect(),
+        value => value,
     }
 }
 

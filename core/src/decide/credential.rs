@@ -252,6 +252,9 @@ mod tests {
         ];
         for (query, expected) in cases {
             assert_eq!(find_parameter(query.as_bytes(), "key"), *expected, "{query}");
+            let target = format!("/?{query}");
+            let raw = raw(target.as_bytes(), Headers::new(false));
+            assert_eq!(find_in_query(&Request::new(&raw).unwrap().target, "key"), *expected, "{query}");
         }
     }
 

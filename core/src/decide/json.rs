@@ -480,6 +480,19 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_is_the_string_wherever_there_are_escapes() {
+        for text in [r#"{"a":"xy","b":"z"}"#, r#"{"a":"xy","b":"\u007a"}"#, r#"{"a":"x\u0079","b":"z"}"#, "{\n\"a\":\"xy\",\"b\":\"z\"}"] {
+            let mut pieces = Vec::new();
+            let read = Scanner::read_object(text, |_, scanner| {
+                pieces.push(scanner.piece()?);
+                Some(())
+            });
+            assert_eq!(read, Some(()), "{text}");
+            assert_eq!(pieces.iter().map(|piece| piece.of(text)).collect::<Vec<_>>(), ["xy", "z"], "{text}");
+        }
+    }
+
+    #[test]
     fn strict_json_and_nothing_else() {
         for text in [
             "{}",

@@ -30,6 +30,8 @@ fn scalars_mean_what_the_core_schema_says() {
         ("+3", json!(3)),
         ("0", json!(0)),
         ("0x1F", json!(31)),
+        // Whole numbers have one zero, as for the API server.
+        ("-0", json!(0)),
         ("1.5", json!(1.5)),
         ("1e3", json!(1000.0)),
         ("\"12\"", json!("12")),
