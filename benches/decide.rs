@@ -241,7 +241,8 @@ fn measure(candidates: &mut [Candidate<'_>]) -> Vec<Rounds> {
 pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    let (below, above) = (figures[(figures.len() - 1) / 2], figures[figures.len() / 2]);
+    f64::midpoint(below, above)
 }
 
 /// The median of the ratios of what was measured in the same round.

@@ -3,7 +3,7 @@
 # Exit code 0 = no wrong answer, memory flat within 5 % after the warm-up, no descriptor leaked; 1 = one of these is missed; 2 = none, but it was over
 # before memory could be judged.
 #
-#   benches/soak.sh                       20,000,000 checks, a rotation each minute, a reload each ten seconds: some seven minutes and more
+#   benches/soak.sh                       20,000,000 checks, a rotation each minute, a reload each ten seconds: some five minutes and more
 #   benches/soak.sh CHECKS                as many as you say
 #   benches/soak.sh CHECKS ROTATE RELOAD  the same with other intervals, in seconds
 set -euo pipefail

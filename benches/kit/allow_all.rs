@@ -1,5 +1,5 @@
-//! An authorizer that allows everything unread: the least that a proxy's question can cost, or the least that one can cost which is answered like
-//! this. It is this program, started as a process of its own.
+//! An authorizer that gives one answer to everything, unread: by default an allow that changes nothing, which is the least that a proxy's question
+//! can cost. It is this program, started as a process of its own.
 
 use std::{
     io::{BufRead, BufReader},
@@ -84,7 +84,7 @@ async fn allow(mut body: h2::RecvStream, mut respond: SendResponse<Bytes>, answe
 }
 
 /// An allow that changes nothing, with its gRPC prefix.
-fn plain() -> Vec<u8> {
+pub fn plain() -> Vec<u8> {
     let ok = check_response::HttpResponse::OkResponse(OkHttpResponse::default());
     let message = CheckResponse { status: Some(Default::default()), http_response: Some(ok), ..CheckResponse::default() }.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();

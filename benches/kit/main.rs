@@ -2,9 +2,9 @@
 //!
 //! One run measures `decide` in this process and the real `ringfence serve` as another process under a load generator of ours, prints one table
 //! and writes it as JSON. Told the names of sections, it measures these alone; told the name of a kind of request, it asks only that,
-//! of servers of several builds in turn if their programs are named. `benches/run.sh` builds and runs it; `docs/performance.md` explains each row.
+//! of servers of several builds in turn if their programs are named. `benches/run.sh` builds and runs it; `docs/performance.md` explains the rows.
 //!
-//! | section | what it measures |
+//! | file of a section | what it measures |
 //! |---|---|
 //! | `../decide.rs` | `decide` beside raw verification |
 //! | `rounds` | the server's CPU for each kind of request over gRPC; start and memory |

@@ -1,7 +1,7 @@
 //! Who is measured when: the server under each kind of request, and raw verification between them, in turn.
 //!
-//! Whoever answers has the first core for itself, and the load the others: on one core they would push each other out of its caches, and what the
-//! load leaves of them differs from run to run.
+//! Whoever answers has the first core for itself (but for the server whose memory is looked at), and the load the others: on one core they would
+//! push each other out of its caches, and what the load leaves of them differs from run to run.
 
 use std::{
     collections::HashMap,
@@ -58,7 +58,7 @@ pub fn run() -> Vec<Figure> {
     let mut bench = Bench::new(&site, &program, whole);
     for round in 0..ROUNDS {
         eprintln!("round {round} of {}: the server under load", ROUNDS - 1);
-        bench.round(round > 0);
+        bench.round(round);
     }
     bench.fill_up();
     bench.compare_counts();
@@ -91,7 +91,10 @@ pub fn compare(kind: Kind, programs: &[PathBuf]) {
                 times.push(time);
             }
         }
-        allow_all.push(time_allowed(unread.address, unread.id(), &questions));
+        let time = time_allowed(unread.address, unread.id(), &questions);
+        if round > 0 {
+            allow_all.push(time);
+        }
     }
     println!("{:<60} {:.2} us of CPU per check", "allow-all", median(allow_all.iter().copied()) / 1e3);
     for (program, own) in programs.iter().zip(&times) {
@@ -128,7 +131,7 @@ impl Site {
     }
 }
 
-/// Servers, what they are asked, and what was measured so far. All but the first have one core.
+/// Servers, what they are asked, and what was measured so far. All but `whole` have the first core alone.
 struct Bench<'i> {
     issuer: &'i Issuer,
     keys: KeySet,
@@ -183,16 +186,17 @@ impl<'i> Bench<'i> {
         }
     }
 
-    /// Raw verification, then each kind of check.
-    fn round(&mut self, counts: bool) {
+    /// Raw verification, then each kind of check; another kind begins each time, as what was done before leaves its traces.
+    fn round(&mut self, round: usize) {
         let good = Kind::Good.ask(self.issuer, GOOD);
         let verifier = Verifier::new(&self.keys, &good.tokens);
-        let raw = verifier.time();
+        let raw = Cores::the_first().during(|| verifier.time());
         let raw_everywhere = verifier.time_everywhere();
         self.ask_whole(Kind::Good.reason(), &good.messages);
-        let mut times = Vec::new();
+        let mut times = vec![0.0; self.checks.len()];
         let (mut let_by, mut allow_all) = (0.0, 0.0);
-        for (kind, _) in &self.checks {
+        for number in (0..times.len()).map(|number| (round + number) % self.checks.len()) {
+            let kind = &self.checks[number].0;
             let fresh;
             let questions = match self.refused.iter().find(|(refused, _)| refused == kind) {
                 Some((_, questions)) => questions,
@@ -203,14 +207,14 @@ impl<'i> Bench<'i> {
                 }
             };
             let server = if kind.is_good() && *kind != Kind::Good { &self.another } else { &self.server };
-            times.push(time_checks(server, *kind, questions));
+            times[number] = time_checks(server, *kind, questions);
             *self.sent.entry(kind.reason().to_owned()).or_default() += questions.messages.len();
             if *kind == Kind::NoPolicy {
                 let_by = time_allowed(self.open.grpc(), self.open.id(), questions);
                 allow_all = time_allowed(self.unread.address, self.unread.id(), questions);
             }
         }
-        if counts {
+        if round > 0 {
             self.let_by.push(let_by);
             self.allow_all.push(allow_all);
             self.raw.push(raw);
@@ -226,10 +230,10 @@ impl<'i> Bench<'i> {
         self.asked_whole += messages.len();
     }
 
-    /// Asks it on until a million checks and more are answered: with good tokens, which are used again and again and so refused, and with every
+    /// Goes on asking it until a million checks and more are answered: with good tokens, which are used again and again and so refused, and with every
     /// kind that is refused.
     fn fill_up(&mut self) {
-        eprintln!("a million checks more");
+        eprintln!("on to a million checks");
         let once = Kind::Good.ask(self.issuer, 1_000);
         self.ask_whole(Kind::Good.reason(), &once.messages);
         // Another id for each: the same one would make it a check that is tried again.
@@ -331,12 +335,12 @@ impl<'t> Verifier<'t> {
         (cpu_time() - began).as_nanos() as f64 / self.signed.len() as f64
     }
 
-    /// The same with one thread on each core, as the server under load has it.
+    /// The same on the first core while the others verify, too: where the server is, and as the load keeps them busy.
     fn time_everywhere(&self) -> f64 {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let others = thread::available_parallelism().map_or(1, usize::from) - 1;
         thread::scope(|scope| {
-            let all: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.time())).collect();
-            all.into_iter().map(|one| one.join().unwrap()).sum::<f64>() / threads as f64
+            (0..others).for_each(|_| drop(scope.spawn(|| Cores::but_the_first().during(|| self.time()))));
+            Cores::the_first().during(|| self.time())
         })
     }
 }
