@@ -582,6 +582,46 @@ mod tests {
     }
 
     #[test]
+    fn eight_digits_are_read_at_once_and_nothing_else_is() {
+        for (text, value) in [(b"00000000", 0), (b"12345678", 12_345_678), (b"99999999", 99_999_999), (b"18000000", 18_000_000)] {
+            assert_eq!(eight_digits(*text), Some(value));
+        }
+        for at in 0..8 {
+            for byte in (0..=255_u8).filter(|byte| !byte.is_ascii_digit()) {
+                let mut text = *b"12345678";
+                text[at] = byte;
+                assert_eq!(eight_digits(text), None, "{byte} at {at}");
+            }
+        }
+    }
+
+    /// What is known beforehand is read the short way, not only rightly.
+    #[test]
+    fn a_known_name_and_a_small_number_are_read_without_a_second_look() {
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        struct Abc;
+        impl KnownName for Abc {
+            fn from_letters(letters: [u8; 3]) -> Option<Self> {
+                (&letters == b"abc").then_some(Self)
+            }
+            fn bit(self) -> u32 {
+                1
+            }
+        }
+        let scanner = |text| Scanner { text, at: 0, depth: 0, has_controls: false, has_escapes: false };
+        for (text, name, number, at) in [
+            (r#""abc": 12,"#, Some(Abc), Some(12), 9),
+            (r#""abd":12,"#, None, None, 0),
+            (r#""abc" :12,"#, None, None, 0),
+            ("12,", None, Some(12), 2),
+            ("1.5,", None, None, 0),
+        ] {
+            let mut scanner = scanner(text);
+            assert_eq!((scanner.known_name::<Abc>(), scanner.small_whole_number(), scanner.at), (name, number, at), "{text}");
+        }
+    }
+
+    #[test]
     fn no_name_of_many_comes_twice() {
         let names = |count: usize| (0..count).map(|number| format!("\"m{number}\":0")).collect::<Vec<_>>();
         for count in 0..70 {
