@@ -361,3 +361,23 @@ fn a_reuse_key_is_the_digest_of_scope_and_token() {
         assert_eq!(reuse_key(&scope, &signed), expected.as_ref(), "{length}");
     }
 }
+
+/// Where all that claim the host are in Shadow, what the pinned policy is decides about what is wrong before a policy can be told apart.
+#[test]
+fn a_pinned_policy_that_enforces_is_not_shadowed_by_those_that_claim_its_host() {
+    let asks_for_a_key = |name: &str, mode| {
+        let checks = SenderChecks { sources: None, api_key: Some(api_key("key")), event_grid: None, token: None };
+        policy(name, mode, vec![sender("any", Ok(checks))], Forward::default())
+    };
+    for (mode, label) in [(Mode::Enforce, "denied"), (Mode::Shadow, "shadow_denied")] {
+        let set = PolicySet::new(PolicySetParts {
+            holders: vec![asks_for_a_key("trial", Mode::Shadow)],
+            pinnable: vec![asks_for_a_key("pinned", mode)],
+            ..PolicySetParts::default()
+        });
+        for target in [format!("/?key={GOOD_KEY}&key={GOOD_KEY}"), "/a//b".to_owned()] {
+            let verdict = decided(&set, &target, Headers::new(false), None, Body::Absent, Some("n/pinned"));
+            assert_eq!(verdict.label(), label, "{mode:?} {target}: {verdict:?}");
+        }
+    }
+}
