@@ -30,7 +30,7 @@ fn scalars_mean_what_the_core_schema_says() {
         ("+3", json!(3)),
         ("0", json!(0)),
         ("0x1F", json!(31)),
-        // Whole numbers have one zero, as for the API server.
+        // Whole numbers have one zero.
         ("-0", json!(0)),
         ("1.5", json!(1.5)),
         ("1e3", json!(1000.0)),
